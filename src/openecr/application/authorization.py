@@ -1,0 +1,68 @@
+"""The one decision function that guards every door.
+
+At this stage the only principals are roots: each may do everything in its own account and nothing in another. IAM's
+engine goes behind `decide` without touching a handler.
+"""
+
+from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.decisions import Decision, Grant, Mode, Requirement
+from openecr.domain.errors import AccessDenied
+from openecr.domain.repositories import Repository
+from openecr.store import repositories
+from openecr.store.database import Database
+
+
+class Authorizer:
+    """Resolves the repository that a requirement names, once, and decides."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def authorize(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
+        """Return a grant whose decision is ALLOW. Raises AccessDenied with AWS's sentence."""
+        grant = await self.decide(caller, context, requirement)
+        if grant.decision is not Decision.ALLOW:
+            raise AccessDenied(message=denial(grant))
+        return grant
+
+    async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
+        """Return a grant that holds the decision, whatever it is. Only `authorize` grants anything."""
+        decision, reason = _decide(caller, requirement)
+        repository = None
+        if decision is Decision.ALLOW:
+            # Looked up only for a caller who may know: for others what exists and what does not look the same.
+            repository = await self._resolve(requirement)
+        return Grant(
+            caller=caller,
+            context=context,
+            requirement=requirement,
+            decision=decision,
+            repository=repository,
+            reasons=(reason,),
+        )
+
+    async def _resolve(self, requirement: Requirement) -> Repository | None:
+        name = requirement.repository_name
+        if name is None or name == "*":
+            return None
+        return await self._database.read(
+            lambda connection: repositories.find(connection, requirement.registry, name)
+        )
+
+
+def _decide(caller: Caller, requirement: Requirement) -> tuple[Decision, str]:
+    if caller.account_id == requirement.registry.account_id:
+        return Decision.ALLOW, "the root of the account that owns the registry"
+    return Decision.IMPLICIT_DENY, "resource-based"
+
+
+def denial(grant: Grant) -> str:
+    """Return the sentence that tells a caller what was missing (IAM user guide, access denied messages)."""
+    requirement = grant.requirement
+    action = requirement.actions[-1] if requirement.mode is Mode.ANY_OF else requirement.actions[0]
+    who = (
+        f"User: {grant.caller.arn} is not authorized to perform: {action} on resource: {requirement.resource}"
+    )
+    if grant.decision is Decision.EXPLICIT_DENY:
+        return f"{who} with an explicit deny in an {grant.reasons[0]} policy"
+    return f"{who} because no {grant.reasons[0]} policy allows the {action} action"

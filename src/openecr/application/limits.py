@@ -1,0 +1,31 @@
+"""Every bound of a registry, with ECR's defaults (ECR user guide, "Amazon ECR service quotas")."""
+
+from dataclasses import dataclass
+
+_MIB = 1024 * 1024
+_DAY_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Quotas and bounds; settings may change each of them."""
+
+    repositories_per_registry: int = 100_000
+    images_per_repository: int = 100_000
+    tags_per_image: int = 1_000
+    resource_tags_per_repository: int = 50
+    manifest_max_bytes: int = 4 * _MIB
+    manifest_references: int = 1_000
+    referrers_page_bytes: int = 4 * _MIB
+    layer_max_bytes: int = 52_000 * _MIB
+    layer_parts: int = 4_200
+    layer_part_min_bytes: int = 5 * _MIB
+    layer_part_max_bytes: int = 20 * _MIB
+    uploads_per_repository: int = 1_000
+    upload_idle_seconds: int = _DAY_SECONDS
+    link_grace_seconds: int = _DAY_SECONDS
+    doomed_seconds: int = 2 * 60 * 60
+    download_link_seconds: int = 60 * 60
+    authorization_token_seconds: int = 12 * 60 * 60
+    collection_interval_seconds: int = 60
+    mount_candidates: int = 16

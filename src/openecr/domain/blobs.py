@@ -1,0 +1,65 @@
+"""Blobs: stored bytes, reached only through a repository that holds them."""
+
+import enum
+from dataclasses import dataclass
+
+from openecr.domain.digests import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlob:
+    """A blob as one repository holds it.
+
+    `location` is the blob store's own key; `media_type` is what a manifest declares for it, if one does.
+    """
+
+    blob_id: int
+    digest: Digest
+    size_bytes: int
+    location: str
+    media_type: str | None = None
+
+
+class Availability(enum.Enum):
+    """ECR API: LayerAvailability."""
+
+    AVAILABLE = "AVAILABLE"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class LayerFailureCode(enum.Enum):
+    """ECR API: LayerFailureCode."""
+
+    INVALID_LAYER_DIGEST = "InvalidLayerDigest"
+    MISSING_LAYER_DIGEST = "MissingLayerDigest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerStatus:
+    """One answer of BatchCheckLayerAvailability; size and media type only when available."""
+
+    digest: str
+    availability: Availability
+    size_bytes: int | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFailure:
+    """One malformed digest of BatchCheckLayerAvailability, echoed as given."""
+
+    digest: str
+    code: LayerFailureCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An open upload session. `received_bytes` is the offset at which the next part must start."""
+
+    id: str
+    repository_id: int
+    received_bytes: int
+    epoch: int
+    started_at: int
+    expires_at: int

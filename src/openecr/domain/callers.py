@@ -1,0 +1,119 @@
+"""Who calls, and the circumstances of a call."""
+
+from dataclasses import dataclass
+
+from openecr.domain.registries import PARTITION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a temporary session adds to its principal (STS)."""
+
+    issued_at: int
+    expires_at: int
+    name: str
+    source_identity: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """The root of an account. Its unique id is the account id."""
+
+    account_id: str
+    access_key_id: str
+    session: Session | None = None
+
+    @property
+    def unique_id(self) -> str:
+        """Return the id that never belongs to another principal."""
+        return self.account_id
+
+    @property
+    def arn(self) -> str:
+        """Return the principal's ARN."""
+        return f"arn:{PARTITION}:iam::{self.account_id}:root"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An IAM user."""
+
+    account_id: str
+    access_key_id: str
+    unique_id: str
+    name: str
+    path: str = "/"
+    session: Session | None = None
+
+    @property
+    def arn(self) -> str:
+        """Return the principal's ARN."""
+        return f"arn:{PARTITION}:iam::{self.account_id}:user{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSession:
+    """A session of an IAM role."""
+
+    account_id: str
+    access_key_id: str
+    unique_id: str
+    role_name: str
+    session: Session
+
+    @property
+    def arn(self) -> str:
+        """Return the session's ARN."""
+        return f"arn:{PARTITION}:sts::{self.account_id}:assumed-role/{self.role_name}/{self.session.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedUser:
+    """A session of GetFederationToken."""
+
+    account_id: str
+    access_key_id: str
+    unique_id: str
+    session: Session
+
+    @property
+    def arn(self) -> str:
+        """Return the session's ARN."""
+        return f"arn:{PARTITION}:sts::{self.account_id}:federated-user/{self.session.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The server itself, acting for an account in a job."""
+
+    account_id: str
+    name: str
+    access_key_id: str = ""
+    session: Session | None = None
+
+    @property
+    def unique_id(self) -> str:
+        """Return the service's name, which is its id."""
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        """Return the service principal."""
+        return f"{self.name}.amazonaws.com"
+
+
+Caller = Root | User | RoleSession | FederatedUser | Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """The circumstances of one request; IAM's condition keys come from here."""
+
+    requested_at: int
+    request_id: str
+    region: str
+    source_address: str
+    is_secure_transport: bool
+    user_agent: str

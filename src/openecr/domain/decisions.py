@@ -1,0 +1,87 @@
+"""What a door requires, what was decided, and the grant that application functions demand."""
+
+import enum
+from dataclasses import dataclass
+
+from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.errors import RepositoryNotFound
+from openecr.domain.registries import RegistryId, repository_arn
+from openecr.domain.repositories import Repository
+
+
+class Decision(enum.Enum):
+    """The three outcomes of a policy evaluation; never a bool."""
+
+    ALLOW = "ALLOW"
+    EXPLICIT_DENY = "EXPLICIT_DENY"
+    IMPLICIT_DENY = "IMPLICIT_DENY"
+
+
+class Mode(enum.Enum):
+    """How several actions of one requirement combine."""
+
+    ALL_OF = "ALL_OF"
+    ANY_OF = "ANY_OF"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What one resource of a request needs: actions, and the repository or everything.
+
+    `repository_name` None means the actions know no resource (`*`); the name `*` means every repository of the
+    registry. `context_keys` are the request's own condition keys (such as `aws:RequestTag/team`).
+    """
+
+    actions: tuple[str, ...]
+    registry: RegistryId
+    repository_name: str | None = None
+    mode: Mode = Mode.ALL_OF
+    context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def resource(self) -> str:
+        """Return the ARN (or `*`) that stands in decisions and denial texts."""
+        return "*" if self.repository_name is None else repository_arn(self.registry, self.repository_name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Proof that a caller may do what a requirement says, to this very repository.
+
+    Made by the authorizer only. `repository` is None where the requirement names none, or where it does not exist.
+    """
+
+    caller: Caller
+    context: RequestContext
+    requirement: Requirement
+    decision: Decision
+    repository: Repository | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def registry(self) -> RegistryId:
+        """Return the registry that the grant is about."""
+        return self.requirement.registry
+
+    def require_repository(self) -> Repository:
+        """Return the repository. Raises RepositoryNotFound where it does not exist."""
+        if self.repository is None:
+            raise RepositoryNotFound(
+                repository_name=self.requirement.repository_name or "",
+                registry_id=self.requirement.registry.account_id,
+            )
+        return self.repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one request ended; every request makes exactly one."""
+
+    door: str
+    context: RequestContext
+    caller: Caller | None
+    resources: tuple[str, ...]
+    decision: Decision | None
+    status: int
+    error_code: str | None
+    duration_microseconds: int

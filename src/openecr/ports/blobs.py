@@ -1,0 +1,67 @@
+"""The blob store port: bytes at locations that are random, chosen by us and never reused.
+
+The store knows no digest, repository or link; the database's commit is the only commit point. A location becomes
+readable content when a committed row names it, and is removed only after no row does.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+Tap = Callable[[bytes], None]
+"""Sees every batch of bytes in order, in the thread that writes it (a hash's update, say)."""
+
+
+class PartWriter(Protocol):
+    """Writes one part of an upload. Not safe for concurrent use; ends with exactly one of finish or abort."""
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes, in order. Waits when too much is in flight. Raises Unavailable when storage fails."""
+        ...
+
+    async def finish(self) -> int:
+        """Return the part's length once it is durable: data and the entry that leads to it. Raises Unavailable."""
+        ...
+
+    async def abort(self) -> None:
+        """Drop what was written, as far as possible; never raises."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Durable bytes."""
+
+    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a part at a location that was never used. Raises StorageFull below the reserve, Unavailable."""
+        ...
+
+    async def assemble(self, parts: Sequence[str], location: str) -> str:
+        """Make one blob of finished parts, in order, durable on return.
+
+        Returns the location to keep: `location`, or the part's own where there is just one. The parts stay.
+        """
+        ...
+
+    def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop) in chunks. Raises Unavailable when they cannot be read."""
+        ...
+
+    def path(self, location: str) -> Path | None:
+        """Return the file that holds exactly these bytes in clear, where there is one for the HTTP server to send."""
+        ...
+
+    async def size(self, location: str) -> int | None:
+        """Return the length of what is stored, or None if nothing is."""
+        ...
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        """Remove bytes; a location that holds nothing is fine. Raises Unavailable."""
+        ...
+
+    async def check_space(self) -> None:
+        """Raise StorageFull when free space is below the reserve."""
+        ...
+
+    def iterate(self) -> AsyncIterator[str]:
+        """Stream every stored location, for audits."""
+        ...

@@ -1,0 +1,72 @@
+"""PostgreSQL through asyncpg: the same units of work, SERIALIZABLE and retried."""
+
+import asyncio
+from typing import TypeVar
+
+import sqlalchemy
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from openecr.domain.errors import Unavailable
+from openecr.store.connections import PostgresConnection
+from openecr.store.database import Work
+
+T = TypeVar("T")
+
+ATTEMPTS = 20
+_RETRYABLE = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_FIRST_PAUSE_SECONDS = 0.002
+_LAST_PAUSE_SECONDS = 0.1
+_POOL_CONNECTIONS = 10
+
+
+def _sql_state(error: DBAPIError) -> str | None:
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+class PostgresDatabase:
+    """One PostgreSQL database, shared by any number of server processes."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writes = engine.execution_options(isolation_level="SERIALIZABLE")
+
+    @classmethod
+    def connect(cls, url: str) -> "PostgresDatabase":
+        """Make the pool; `url` is `postgresql+asyncpg://...`."""
+        return cls(create_async_engine(url, pool_size=_POOL_CONNECTIONS, max_overflow=0, pool_pre_ping=True))
+
+    async def read(self, work: Work[T]) -> T:
+        """Run point reads, each statement on its own."""
+        return await self._run(self._reads, work)
+
+    async def scan(self, work: Work[T]) -> T:
+        """Run longer reads in one snapshot."""
+        return await self._run(self._snapshots, work)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work; again, after a pause, when PostgreSQL could not serialize it."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._run(self._writes, work)
+            except DBAPIError as error:
+                if _sql_state(error) not in _RETRYABLE:
+                    raise
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+        raise Unavailable(message="The registry is busy. Try again.", context="serialization failures")
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+    async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
+        def call(raw: sqlalchemy.Connection) -> T:
+            return work(PostgresConnection(raw))
+
+        async with engine.connect() as connection, connection.begin():
+            return await connection.run_sync(call)

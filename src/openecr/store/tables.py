@@ -1,0 +1,257 @@
+"""The tables. Every one hangs on a registry; instants are UTC microseconds; no column needs a result processor.
+
+Safety lives here: what refers is a foreign key that restricts, so nothing that is needed can be deleted.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BIG = BigInteger().with_variant(Integer, "sqlite")
+"""An integer of 64 bits that SQLite accepts as a row id."""
+
+# --- the server and its accounts ---------------------------------------------------------------------------------
+
+SERVER_STATE = Table(
+    "server_state",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the first start decided: the default account, the format of the data."""
+
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    Column("account_id", Text, primary_key=True),
+    Column("created_at", BIG, nullable=False),
+    # Raised in the transaction of every change to keys, principals or policies; it validates every cache.
+    Column("authorization_epoch", BIG, nullable=False, server_default=text("0")),
+)
+
+ACCESS_KEYS = Table(
+    "access_keys",
+    METADATA,
+    Column("access_key_id", Text, primary_key=True),
+    Column(
+        "account_id", Text, ForeignKey("accounts.account_id", ondelete="RESTRICT"), nullable=False, index=True
+    ),
+    Column("principal_id", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", BIG, nullable=False),
+    CheckConstraint("status IN ('Active', 'Inactive')", name="status"),
+)
+
+ACCOUNT_SETTINGS = Table(
+    "account_settings",
+    METADATA,
+    Column("registry_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# --- repositories ------------------------------------------------------------------------------------------------
+
+REPOSITORIES = Table(
+    "repositories",
+    METADATA,
+    Column("id", BIG, primary_key=True),
+    Column("registry_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    # 'live', or 'deleted': the name is free at once and a job purges the rest.
+    Column("state", Text, nullable=False, server_default=text("'live'")),
+    Column("created_at", BIG, nullable=False),
+    Column("tag_mutability", Text, nullable=False),
+    Column("exclusion_filters", Text, nullable=False),  # a JSON array of wildcard patterns
+    Column("scan_on_push", Integer, nullable=False),
+    Column("encryption_type", Text, nullable=False),
+    Column("kms_key", Text),
+    CheckConstraint("state IN ('live', 'deleted')", name="state"),
+    Index(
+        "uq_repositories_live_name",
+        "registry_id",
+        "name",
+        unique=True,
+        sqlite_where=text("state = 'live'"),
+        postgresql_where=text("state = 'live'"),
+    ),
+    Index(
+        "ix_repositories_deleted",
+        "id",
+        sqlite_where=text("state = 'deleted'"),
+        postgresql_where=text("state = 'deleted'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+RESOURCE_TAGS = Table(
+    "resource_tags",
+    METADATA,
+    Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# --- blobs and the links through which repositories hold them ----------------------------------------------------
+
+BLOBS = Table(
+    "blobs",
+    METADATA,
+    Column("id", BIG, primary_key=True),
+    Column("region", Text, nullable=False),
+    Column("key_id", Text, nullable=False, server_default=text("''")),  # content is shared per region and key
+    Column("digest", Text, nullable=False),
+    Column("size_bytes", BIG, nullable=False),
+    Column("location", Text, nullable=False, unique=True),
+    Column("header", LargeBinary),  # of the sealed format; NULL: stored in clear
+    # 'stored', or 'lost': it proved bad or missing and answers 404 until its digest is uploaded again.
+    Column("state", Text, nullable=False, server_default=text("'stored'")),
+    Column("created_at", BIG, nullable=False),
+    CheckConstraint("state IN ('stored', 'lost')", name="state"),
+    UniqueConstraint("region", "key_id", "digest"),
+    sqlite_autoincrement=True,
+)
+
+LINKS = Table(
+    "links",
+    METADATA,
+    Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("blob_id", BIG, ForeignKey("blobs.id", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("grace_until", BIG, nullable=False, index=True),
+)
+
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column(
+        "repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), nullable=False, index=True
+    ),
+    Column("received_bytes", BIG, nullable=False),
+    # Raised by every request that takes the session, so that a stale connection cannot record a part.
+    Column("epoch", BIG, nullable=False),
+    Column("started_at", BIG, nullable=False),
+    Column("expires_at", BIG, nullable=False, index=True),
+)
+
+UPLOAD_PARTS = Table(
+    "upload_parts",
+    METADATA,
+    Column("location", Text, primary_key=True),
+    # The row is written before the first byte, so that no stored byte is ever unknown to the database.
+    Column("upload_id", Text, ForeignKey("uploads.id", ondelete="RESTRICT"), nullable=False),
+    Column("epoch", BIG, nullable=False),
+    Column("first_byte", BIG, nullable=False),
+    Column("size_bytes", BIG),  # NULL until the part is whole and durable
+    Index("ix_upload_parts_upload", "upload_id", "first_byte"),
+)
+
+DOOMED = Table(
+    "doomed",
+    METADATA,
+    Column("location", Text, primary_key=True),
+    Column("not_before", BIG, nullable=False, index=True),
+)
+"""Locations whose rows are gone; their bytes are removed at `not_before`."""
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+IMAGES = Table(
+    "images",
+    METADATA,
+    Column("id", BIG, primary_key=True),
+    Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("artifact_type", Text),
+    Column("subject_digest", Text),
+    Column("size_bytes", BIG, nullable=False),
+    Column("manifest_size_bytes", BIG, nullable=False),
+    Column("pushed_at", BIG, nullable=False),
+    UniqueConstraint("repository_id", "digest"),
+    Index(
+        "ix_images_subject",
+        "repository_id",
+        "subject_digest",
+        "digest",
+        sqlite_where=text("subject_digest IS NOT NULL"),
+        postgresql_where=text("subject_digest IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+MANIFESTS = Table(
+    "manifests",
+    METADATA,
+    Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+IMAGE_TAGS = Table(
+    "image_tags",
+    METADATA,
+    Column("repository_id", BIG, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("tagged_at", BIG, nullable=False),
+)
+
+IMAGE_BLOBS = Table(
+    "image_blobs",
+    METADATA,
+    Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("repository_id", BIG, nullable=False),
+    Column("media_type", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["repository_id", "digest"],
+        ["links.repository_id", "links.digest"],
+        name="fk_image_blobs_link",
+        ondelete="RESTRICT",
+    ),
+    Index("ix_image_blobs_link", "repository_id", "digest"),
+)
+"""What keeps a link: the config and layers that an image of the repository names."""
+
+IMAGE_CHILDREN = Table(
+    "image_children",
+    METADATA,
+    Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("child_id", BIG, ForeignKey("images.id", ondelete="RESTRICT"), primary_key=True, index=True),
+)
+"""What keeps a child manifest: the indexes of the repository that name it."""
+
+# --- activity: kept apart, so that it neither contends with pushes nor invalidates reads -------------------------
+
+ACTIVITY = MetaData(naming_convention=METADATA.naming_convention)
+
+IMAGE_PULLS = Table(
+    "image_pulls",
+    ACTIVITY,
+    Column("image_id", BIG, primary_key=True, autoincrement=False),
+    Column("pulled_at", BIG, nullable=False),
+)

@@ -1,0 +1,189 @@
+"""The driver for Granian's native interface (RSGI), which sends files and ranges by itself.
+
+It translates requests and responses, counts what is in flight and can cancel it, and watches for disconnects: Granian's
+`send_bytes` neither raises nor yields after one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from openecr.web.messages import FileBody, Request, Response, StreamBody
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+DRAIN_BYTES = 64 * 1024
+"""How much of an unread body is taken before an early answer, so that the connection stays usable."""
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NO_CONTENT_STATUSES = frozenset({204, 304})
+
+
+class Scope(Protocol):
+    """What Granian tells of a request."""
+
+    method: str
+    path: str
+    query_string: str
+    authority: str | None
+    client: str
+    scheme: str
+    headers: Any
+
+
+class Stream(Protocol):
+    """An open response."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a chunk; copied during the call."""
+        ...
+
+
+class Exchange(Protocol):
+    """Granian's side of one request."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the request's body; ends silently at a disconnect."""
+        ...
+
+    async def client_disconnect(self) -> None:
+        """Return when the client has gone."""
+        ...
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Answer with bytes."""
+        ...
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Answer without a body."""
+        ...
+
+    def response_file_range(
+        self, status: int, headers: list[tuple[str, str]], file: str, start: int, end: int
+    ) -> None:
+        """Answer with bytes [start, end) of a file."""
+        ...
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Stream:
+        """Start an answer that is sent in chunks."""
+        ...
+
+
+class RsgiApplication:
+    """What Granian calls. `stop` ends what is still in flight."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __rsgi__(self, scope: Scope, protocol: Exchange) -> None:
+        """Answer one request."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._in_flight.add(task)
+        self._idle.clear()
+        try:
+            await self._serve(scope, protocol)
+        finally:
+            self._in_flight.discard(task)
+            if not self._in_flight:
+                self._idle.set()
+
+    async def stop(self, *, patience_seconds: float, cancel_seconds: float) -> int:
+        """Wait for what is in flight, then cancel the rest and wait for that; return how many were cancelled."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), patience_seconds)
+        stuck = tuple(self._in_flight)
+        for task in stuck:
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), cancel_seconds)
+        return len(stuck)
+
+    async def _serve(self, scope: Scope, protocol: Exchange) -> None:
+        body = protocol.__aiter__()
+        headers = tuple(scope.headers.items())
+        request = Request(
+            method=scope.method,
+            path=scope.path,
+            query=scope.query_string,
+            host=scope.authority or scope.headers.get("host") or "",
+            scheme=scope.scheme,
+            client_address=scope.client.rpartition(":")[0],
+            headers=headers,
+            body=body,
+        )
+        response = await self._handler(request)
+        if request.method in _BODY_METHODS:
+            await _drain(request, body)
+        await _send(request, response, protocol)
+
+
+async def _drain(request: Request, body: AsyncIterator[bytes]) -> None:
+    """Take the rest of a small body. A larger one is left: the server closes the connection after the answer."""
+    declared = request.content_length
+    remaining = DRAIN_BYTES if declared is None else declared - request.received_bytes
+    if remaining > DRAIN_BYTES:
+        return
+    taken = 0
+    async for chunk in body:
+        taken += len(chunk)
+        if taken >= remaining:
+            return
+
+
+async def _send(request: Request, response: Response, protocol: Exchange) -> None:
+    headers = list(response.headers)
+    body = response.body
+    if request.method == "HEAD":
+        _add_length(headers, body)
+        protocol.response_empty(response.status, headers)
+    elif isinstance(body, bytes):
+        _send_bytes(response.status, headers, body, protocol)
+    elif isinstance(body, FileBody):
+        _add_length(headers, body)
+        protocol.response_file_range(response.status, headers, str(body.path), body.start, body.stop)
+    else:
+        _add_length(headers, body)
+        await _send_stream(protocol.response_stream(response.status, headers), body, protocol)
+
+
+def _send_bytes(status: int, headers: list[tuple[str, str]], body: bytes, protocol: Exchange) -> None:
+    if body or status not in _NO_CONTENT_STATUSES:
+        _add_length(headers, body)
+        protocol.response_bytes(status, headers, body)
+    else:
+        protocol.response_empty(status, headers)
+
+
+def _add_length(headers: list[tuple[str, str]], body: bytes | FileBody | StreamBody) -> None:
+    if not any(name == "content-length" for name, _ in headers):
+        headers.append(("content-length", str(_size_bytes(body))))
+
+
+def _size_bytes(body: bytes | FileBody | StreamBody) -> int:
+    match body:
+        case bytes():
+            return len(body)
+        case FileBody():
+            return body.stop - body.start
+        case StreamBody():
+            return body.size_bytes
+
+
+async def _send_stream(stream: Stream, body: StreamBody, protocol: Exchange) -> None:
+    gone = asyncio.ensure_future(protocol.client_disconnect())
+    try:
+        async for chunk in body.chunks:
+            if gone.done():
+                return
+            await stream.send_bytes(chunk)
+            await asyncio.sleep(0)  # send_bytes may never yield
+    finally:
+        gone.cancel()
+        close = getattr(body.chunks, "aclose", None)
+        if close is not None:
+            await close()
