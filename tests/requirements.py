@@ -1,9 +1,9 @@
 """What a test needs beyond Python: asked for here, so that a bare machine skips and CI fails.
 
 On a developer's machine a test whose tool is absent is skipped and says what to install. With
-`OPENECR_REQUIRE_ALL=1`, as `.ci/run` sets it, the same test fails, so that nothing is left out unnoticed. A skip that
-is right on every machine of a kind (a test of a newer kernel's feature, say) gives a reason that starts with
-`NOT_APPLICABLE`.
+`OPENECR_REQUIRE_ALL=1`, as `.ci/run` sets it, the same test fails, so that nothing is left out unnoticed. A
+skip that is right on every machine of a kind (a test of a newer kernel's feature, say) gives a reason that
+starts with `NOT_APPLICABLE`.
 """
 
 import importlib.util
@@ -36,8 +36,8 @@ def lack(what: str) -> NoReturn:
 def search_path() -> str:
     """The PATH in which tools are looked for; give it to programs that start tools themselves.
 
-    The folders of administrators come last: Debian keeps dockerd and iptables there, which an ordinary user's PATH
-    lacks.
+    The folders of administrators come last: Debian keeps dockerd and iptables there, which an ordinary user's
+    PATH lacks.
     """
     return os.pathsep.join(
         [str(TOOLS), os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]

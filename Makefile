@@ -1,0 +1,92 @@
+# `make serve` and `make test` are all that a newcomer needs. Both set themselves up: they find a Python, make .venv and
+# install the locked dependencies with uv, which they install themselves. Nothing is written outside this folder.
+#
+#   make serve ARGS="--port 5051"     run the server
+#   make test                         everything: format, lint, types, import contracts, every test
+#   make check                        the same without the tests
+#   make unit                         the quick tests
+#   make tools                        build the outside clients that some tests drive (needs Go)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# The first that is new enough is taken; set PYTHON to choose.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+BIN := .venv/bin
+ARGS ?=
+WORKERS ?= 2
+
+# uv must use the Python that was found, the environment here, and the index that the lock names.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+unexport PYTHONPATH
+
+.PHONY: help serve test check format-check lint types pyright imports unit format bench tools clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+serve: .venv/.synced
+	@exec $(BIN)/openecr serve $(ARGS)
+
+# Static checks first and side by side: they are quick and a red one saves the wait for the tests.
+test: .venv/.synced
+	@$(MAKE) --no-print-directory -j $(WORKERS) --output-sync=target check
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+check: format-check lint types pyright imports
+
+format-check: .venv/.synced
+	@$(BIN)/ruff format --check
+
+lint: .venv/.synced
+	@$(BIN)/ruff check
+
+types: .venv/.synced
+	@$(BIN)/mypy
+
+pyright: .venv/.synced
+	@$(BIN)/basedpyright
+
+imports: .venv/.synced
+	@$(BIN)/lint-imports
+
+unit: .venv/.synced
+	@$(BIN)/pytest -n $(WORKERS) -m "not slow" tests/unit tests/architecture $(ARGS)
+
+format: .venv/.synced
+	@$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.synced
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+tools:
+	@.ci/tools
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# pip brings the very uv that the lock names; uv then makes .venv hold what the lock says and nothing else.
+.venv/.synced: pyproject.toml uv.lock .venv/.made
+	@$(BIN)/uv --version >/dev/null 2>&1 \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+			"uv==$$(sed -n '/^name = "uv"$$/{n;s/^version = "\(.*\)"/\1/p}' uv.lock)"
+	$(BIN)/uv sync --quiet --locked --python $(BIN)/python
+	touch $@
+
+.venv/.made:
+	@if [ -z "$(PYTHON)" ]; then
+		echo "OpenECR needs Python 3.11 or newer: apt-get install python3.11 (or set PYTHON)" >&2; exit 1
+	fi
+	if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then
+		package=$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+		echo "This Python lacks venv and pip: apt-get install $$package" >&2; exit 1
+	fi
+	"$(PYTHON)" -m venv --clear .venv
+	touch $@
