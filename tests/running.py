@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -48,13 +48,25 @@ class RunningServer:
     It may be stopped, killed and started again: the data folder and the port stay the same.
     """
 
-    def __init__(self, folder: Path, *, tls: bool = False, options: Sequence[str] = ()) -> None:
-        """Remember what to run; `folder` takes the data and the log, `options` go to `serve` as they are."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tls: bool = False,
+        options: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember what to run.
+
+        `folder` takes the data and the log, `options` go to `serve` as they are, `settings` are `OPENECR_*`
+        variables for it.
+        """
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.port = free_port()
         self.tls = tls
         self._options = list(options)
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] | None = None
 
@@ -91,7 +103,7 @@ class RunningServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=plain_environment(),
+                env=plain_environment() | self._settings,
                 start_new_session=True,
             )
         _live.append(self)
@@ -223,10 +235,14 @@ def exported(shell: str) -> dict[str, str]:
 
 @contextmanager
 def running_server(
-    folder: Path, *, tls: bool = False, options: Sequence[str] = ()
+    folder: Path,
+    *,
+    tls: bool = False,
+    options: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
     """A server for as long as the block lasts; afterwards it must stop as promised."""
-    running = RunningServer(folder, tls=tls, options=options)
+    running = RunningServer(folder, tls=tls, options=options, settings=settings)
     running.start()
     try:
         yield running

@@ -83,9 +83,8 @@ class PlainRegistry:
         assert begun.status == http.HTTPStatus.ACCEPTED, (begun, begun.body)
         digest = digest_of(content)
         location = begun.headers["location"]
-        ended = self.request(
-            "PUT", f"{location}?digest={digest}", content, Content_Type="application/octet-stream"
-        )
+        path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        ended = self.request("PUT", path, content, Content_Type="application/octet-stream")
         assert ended.status == http.HTTPStatus.CREATED, (ended, ended.body)
         return digest
 

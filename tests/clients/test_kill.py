@@ -1,7 +1,7 @@
 """The server is killed in the middle of pushes: what it acknowledged must be there when it runs again.
 
-Several pushers work at once, each on its own connection, and note what the server has answered 201 to. No test
-waits for a time: the kill comes when enough was acknowledged and every pusher is still at work.
+Several pushers work at once, each on its own connection, and note what the server has answered 201 to. No
+test waits for a time: the kill comes when enough was acknowledged and every pusher is still at work.
 """
 
 import http
