@@ -4,6 +4,8 @@ The daemon takes a registry on the loopback interface over HTTPS without asking 
 else over HTTP; so HTTPS here proves the protocol, and the other clients prove the trust.
 """
 
+import http
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,11 +13,12 @@ import pytest
 
 from tests.clients import images, texts
 from tests.clients.commands import Shell
-from tests.clients.dockerd import Docker, docker_daemon
+from tests.clients.dockerd import Docker
 from tests.clients.plain_registry import PlainRegistry, holds_exactly
 from tests.requirements import require_root, require_tool
-from tests.running import RunningServer
+from tests.running import RunningServer, running_server
 
+CERTIFICATES = Path("/etc/docker/certs.d")
 Load = Callable[[str, images.Image], images.Image]
 
 
@@ -28,9 +31,13 @@ def tools() -> None:
 
 
 @pytest.fixture(scope="module")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    with docker_daemon(tmp_path_factory.mktemp("docker")) as running:
-        yield running
+def trusted(tls_server: RunningServer) -> Iterator[RunningServer]:
+    """The server over HTTPS, whose authority docker's command trusts as its documentation says."""
+    folder = CERTIFICATES / tls_server.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_bytes(tls_server.ca_file.read_bytes())
+    yield tls_server
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
@@ -38,7 +45,7 @@ def endpoint(
     request: pytest.FixtureRequest, docker: Docker, tmp_path_factory: pytest.TempPathFactory
 ) -> RunningServer:
     """A server to which docker is logged in as AWS's guide says."""
-    server: RunningServer = request.getfixturevalue("server" if request.param == "http" else "tls_server")
+    server: RunningServer = request.getfixturevalue("server" if request.param == "http" else "trusted")
     shell = Shell(tmp_path_factory.mktemp("login"), server.environment())
     password = shell.run("aws", "--endpoint-url", server.url, "ecr", "get-login-password")
     said = docker.run("login", "--username", "AWS", "--password-stdin", server.host, stdin=password)
@@ -120,8 +127,9 @@ def test_a_manifest_list_is_made_from_pushed_images(endpoint: RunningServer, doc
     with PlainRegistry(endpoint) as registry:
         for image in index.images:
             registry.push("docker/list", image.architecture, image)
-    docker.run("manifest", "create", "--insecure", f"{uri}:v1", f"{uri}:amd64", f"{uri}:arm64")
-    docker.run("manifest", "push", "--insecure", f"{uri}:v1")
+    insecure = () if endpoint.tls else ("--insecure",)
+    docker.run("manifest", "create", *insecure, f"{uri}:v1", f"{uri}:amd64", f"{uri}:arm64")
+    docker.run("manifest", "push", *insecure, f"{uri}:v1")
     with PlainRegistry(endpoint) as registry:
         made = registry.manifest("docker/list", "v1").document()
     assert [child["digest"] for child in made["manifests"]] == [image.digest for image in index.images]
@@ -209,7 +217,9 @@ def test_a_stranger_is_asked_for_credentials(
     load(f"{uri}:v1", images.debian_image())
     stranger = Docker(socket=docker.socket, shell=Shell(tmp_path))
     assert "no basic auth credentials" in stranger.fail("push", f"{uri}:v1")
-    assert "no basic auth credentials" in stranger.fail("pull", f"{uri}:v1")
+    said = stranger.fail("pull", f"{uri}:v1")
+    # On the loopback interface docker goes on to try HTTP, and tells of that failure instead.
+    assert endpoint.tls or "no basic auth credentials" in said
 
 
 def test_an_image_built_by_docker_is_pushed(
@@ -235,3 +245,16 @@ def test_an_oci_image_is_pulled_by_its_digest(endpoint: RunningServer, docker: D
     docker.run("pull", f"{uri}@{image.digest}")
     assert docker.image_id(f"{uri}@{image.digest}") == image.config_digest
     assert holds_exactly(endpoint, "docker/oci", "v1", image)
+
+
+def test_an_expired_token_is_refused_in_ecrs_words(docker: Docker, load: Load, tmp_path: Path) -> None:
+    with running_server(tmp_path / "short", settings={"OPENECR_AUTHORIZATION_TOKEN_SECONDS": "2"}) as server:
+        uri = server.create_repository("docker/expired")
+        password = server.password()
+        docker.run("login", "--username", "AWS", "--password-stdin", server.host, stdin=password)
+        load(f"{uri}:v1", images.debian_image())
+        with PlainRegistry(server, password) as registry:
+            while registry.request("GET", "/v2/").status == http.HTTPStatus.OK:
+                continue
+        assert f"denied: {texts.EXPIRED_TOKEN}" in docker.fail("push", f"{uri}:v1")
+        assert f"denied: {texts.EXPIRED_TOKEN}" in docker.fail("pull", f"{uri}:v1")
