@@ -36,12 +36,12 @@ def lack(what: str) -> NoReturn:
 def search_path() -> str:
     """The PATH in which tools are looked for; give it to programs that start tools themselves.
 
-    The folders of administrators come last: Debian keeps dockerd and iptables there, which an ordinary user's
-    PATH lacks.
+    Last come folders that Debian keeps out of an ordinary user's PATH: dockerd and iptables are in the
+    administrators', PostgreSQL's server programs in a folder for each version.
     """
-    return os.pathsep.join(
-        [str(TOOLS), os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
-    )
+    path = os.environ.get("PATH", os.defpath)
+    postgresql = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return os.pathsep.join([str(TOOLS), path, "/usr/local/sbin", "/usr/sbin", "/sbin", *postgresql])
 
 
 def find_tool(name: str) -> str | None:

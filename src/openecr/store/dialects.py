@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from openecr.store.statements import Statement
 
@@ -16,9 +17,9 @@ from openecr.store.statements import Statement
 class _StringsOf(FunctionElement[str]):
     """The strings of a JSON array as a set of rows."""
 
-    inherit_cache = True
+    inherit_cache: bool | None = True
     name = "strings_of"
-    type = Text()
+    type: TypeEngine[str] = Text()
 
 
 @compiles(_StringsOf, "sqlite")

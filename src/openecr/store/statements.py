@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.sql import ClauseElement, Executable
 
-_SQLITE = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves dialects untyped
+_SQLITE = sqlite.dialect(paramstyle="named")
 
 
 class Statement:
