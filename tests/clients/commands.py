@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from tests.requirements import search_path
 from tests.running import plain_environment
 
 COMMAND_SECONDS = 100.0
+AWS_CLI_1 = str(Path(sys.executable).with_name("aws"))
+"""Of the locked development tools."""
+AWS_CLI_2 = "/usr/bin/aws"
+"""Of Debian and Ubuntu."""
 
 
 class Shell:

@@ -5,27 +5,22 @@ variables.
 """
 
 import json
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients import images, texts
-from tests.clients.commands import Shell
+from tests.clients.commands import AWS_CLI_1, AWS_CLI_2, Shell
 from tests.clients.plain_registry import PlainRegistry
 from tests.requirements import require_tool
 from tests.running import ACCOUNT, REGION, RunningServer
 
-CLI_1 = str(Path(sys.executable).with_name("aws"))
-CLI_2 = "/usr/bin/aws"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def tools() -> None:
-    require_tool(CLI_1)
-    require_tool(CLI_2)
+    require_tool(AWS_CLI_1, package="awscli")
+    require_tool(AWS_CLI_2, package="awscli")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ class Cli:
         return f"cli/{self.name}/{name}"
 
     def _command(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        endpoint = ("--endpoint-url", self.server.url) if self.program == CLI_2 else ()
+        endpoint = ("--endpoint-url", self.server.url) if self.program == AWS_CLI_2 else ()
         return (self.program, *endpoint, *arguments)
 
 
@@ -64,7 +59,7 @@ def cli(request: pytest.FixtureRequest) -> Cli:
     version, _, scheme = request.param.partition("-")
     server = request.getfixturevalue("server" if scheme == "http" else "tls_server")
     shell = request.getfixturevalue("shell" if scheme == "http" else "tls_shell")
-    return Cli(program=CLI_1 if version == "v1" else CLI_2, server=server, shell=shell, name=version)
+    return Cli(program=AWS_CLI_1 if version == "v1" else AWS_CLI_2, server=server, shell=shell, name=version)
 
 
 def push(cli: Cli, name: str, tag: str = "v1", **labels: str) -> images.Image:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import images, texts
-from tests.clients.commands import Shell
+from tests.clients.commands import AWS_CLI_2, Shell
 from tests.clients.dockerd import Docker
 from tests.clients.plain_registry import PlainRegistry, holds_exactly
 from tests.requirements import require_root, require_tool
@@ -24,7 +24,7 @@ Load = Callable[[str, images.Image], images.Image]
 def tools() -> None:
     require_tool("docker")
     require_tool("dockerd")
-    require_tool("aws")
+    require_tool(AWS_CLI_2, package="awscli")
     require_root()
 
 
@@ -35,7 +35,7 @@ def endpoint(
     """A server to which docker is logged in as AWS's guide says."""
     server: RunningServer = request.getfixturevalue("server" if request.param == "http" else "tls_server")
     shell = Shell(tmp_path_factory.mktemp("login"), server.environment())
-    password = shell.run("aws", "--endpoint-url", server.url, "ecr", "get-login-password")
+    password = shell.run(AWS_CLI_2, "--endpoint-url", server.url, "ecr", "get-login-password")
     said = docker.run("login", "--username", "AWS", "--password-stdin", server.host, stdin=password)
     assert "Login Succeeded" in said
     return server

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import images
-from tests.clients.commands import Shell
+from tests.clients.commands import AWS_CLI_2, Shell
 from tests.clients.dockerd import Docker
 from tests.clients.plain_registry import PlainRegistry
 from tests.requirements import require_root, require_tool
@@ -28,6 +28,7 @@ def full_name(region: str) -> str:
 def host_entries() -> Iterator[None]:
     require_root()
     require_tool("crane")
+    require_tool(AWS_CLI_2, package="awscli")
     names = " ".join(full_name(region) for region in (REGION, OTHER_REGION))
     entry = f"127.0.0.1 {names} {MARK}\n"
     with HOSTS.open("a") as hosts:
