@@ -48,7 +48,7 @@ def regions(host_entries: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def password_of(server: RunningServer, region: str) -> str:
     shell = Shell(server.data.parent / region, server.environment())
     return shell.run(
-        "aws", "--endpoint-url", server.url, "--region", region, "ecr", "get-login-password"
+        AWS_CLI_2, "--endpoint-url", server.url, "--region", region, "ecr", "get-login-password"
     ).strip()
 
 
