@@ -36,9 +36,7 @@ BANNED_IN_PRODUCT = {
 }
 
 SILENCED = re.compile(r"#.*(?:type: ignore\[|pyright: ignore\[|noqa: )")
-REASON = re.compile(
-    r"(?:type: ignore\[[^]]+\]|pyright: ignore\[[^]]+\]|noqa: [A-Z0-9, ]+?)\s+(?:#|--?)\s*\w"
-)
+REASON = re.compile(r"(?:type: ignore\[[^]]+\]|pyright: ignore\[[^]]+\]|noqa: [A-Z0-9, ]+?)\s+(?:#|--?)\s*\w")
 
 
 def _findings(sources: Iterator[Source], banned: dict[re.Pattern[str], str]) -> list[str]:
