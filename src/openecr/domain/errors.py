@@ -351,3 +351,22 @@ class BodyTooLarge(DomainError):
 
     def __init__(self, *, limit_bytes: int) -> None:
         super().__init__(message=f"The request body is larger than {limit_bytes} bytes")
+
+
+# --- for the operator only: told on the command line, never to a client ----------------------------------------------
+
+
+class OperatorError(Exception):
+    """What an operator asked for cannot be done. `message` is one line and says the mend."""
+
+    def __init__(self, *, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class CannotStart(OperatorError):
+    """The server, or a command in its place, cannot use its data folder, keys, certificate or port."""
+
+
+class AccountUnusable(OperatorError):
+    """An account exists already, does not exist, or its id is not twelve digits."""

@@ -1,0 +1,64 @@
+"""Master keys in private files: `<data>/keys/master-<number>.key`, one line of 64 hexadecimal digits each."""
+
+import os
+import re
+from pathlib import Path
+
+from openecr.adapters.keys.ring import MASTER_KEY_BYTES, MasterKeyRing
+from openecr.adapters.private_files import create_private_file, ensure_private_folder, others_may_read
+from openecr.domain.errors import CannotStart
+
+_FILE_NAME = re.compile(r"master-([0-9]{1,9})\.key", re.ASCII)
+_KEY_LINE = re.compile(rb"[0-9a-f]{64}\n", re.ASCII)
+
+
+def open_key_ring(data: Path, *, may_create: bool) -> MasterKeyRing:
+    """Read the ring of a data folder; where it has no key yet and `may_create`, make the first one.
+
+    `may_create` is for a folder without a database: beside one, a new key could open nothing that is sealed in it.
+    Raises CannotStart where keys are missing, malformed or readable by others.
+    """
+    folder = data / "keys"
+    ensure_private_folder(folder)
+    files = _key_files(folder)
+    if not files and not may_create:
+        raise CannotStart(
+            message=f"the master key is missing from {folder}: put master-*.key back from your backup"
+        )
+    if not files:
+        add_master_key(data)
+        files = _key_files(folder)
+    return MasterKeyRing({number: _read(path) for number, path in files.items()})
+
+
+def add_master_key(data: Path) -> Path:
+    """Make a new master key, which seals from the next start on; the older ones still open. Returns its file."""
+    folder = data / "keys"
+    number = max(_key_files(folder), default=0) + 1
+    path = folder / f"master-{number:06}.key"
+    try:
+        create_private_file(path, os.urandom(MASTER_KEY_BYTES).hex().encode() + b"\n")
+    except OSError as error:
+        raise CannotStart(message=f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _key_files(folder: Path) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is not None:
+            found[int(match[1])] = path
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if others_may_read(path):
+            raise CannotStart(message=f"others may read {path}: chmod 600 {path}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotStart(message=f"cannot read {path}: {error.strerror}") from error
+    if _KEY_LINE.fullmatch(content) is None:
+        raise CannotStart(message=f"{path} is no master key: put it back from your backup")
+    return bytes.fromhex(content.decode())

@@ -1,0 +1,74 @@
+"""Files and folders that only their owner may read, written so that a crash leaves the old or the new content."""
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from openecr.domain.errors import CannotStart
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+_OTHERS = 0o077
+
+
+def ensure_private_folder(path: Path) -> None:
+    """Make a folder, with its parents, that only its owner may enter. Raises CannotStart."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir(mode=FOLDER_MODE)
+            sync_folder(path.parent)
+        if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+            path.chmod(FOLDER_MODE)
+    except OSError as error:
+        raise CannotStart(message=f"cannot use the folder {path}: {error.strerror}") from error
+
+
+def write_private_file(path: Path, content: bytes) -> None:
+    """Replace a file's content, durably."""
+    temporary = _write_beside(path, content)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def create_private_file(path: Path, content: bytes) -> bool:
+    """Make a file, durably, unless it is there; tell whether it was made. Of two makers one wins."""
+    temporary = _write_beside(path, content)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return True
+
+
+def others_may_read(path: Path) -> bool:
+    """Tell whether group or others have any right to a file or folder."""
+    return bool(stat.S_IMODE(path.stat().st_mode) & _OTHERS)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the entries of a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary

@@ -1,0 +1,76 @@
+"""Who calls: from an access key's id (AWS face) or an authorization token (registry face) to a caller.
+
+Nothing is cached about keys: each request reads the key's row, so that a key that was made inactive stops at once.
+"""
+
+from dataclasses import dataclass, field
+
+from openecr.application.accounts import SECRET_PURPOSE, associated_data
+from openecr.application.authorization_tokens import AuthorizationTokens
+from openecr.domain.callers import Caller, Root
+from openecr.domain.errors import TokenInvalid
+from openecr.ports.keys import KeyRing
+from openecr.store import access_keys
+from openecr.store.database import Database
+
+_KEY_ID_MAX_CHARACTERS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a signature is checked with, and who the caller is if it fits."""
+
+    secret: str = field(repr=False)
+    caller: Caller
+
+
+class Authenticator:
+    """Finds the caller that credentials stand for."""
+
+    def __init__(self, *, database: Database, keys: KeyRing, tokens: AuthorizationTokens) -> None:
+        self._database = database
+        self._keys = keys
+        self._tokens = tokens
+
+    async def secret_of(self, access_key_id: str) -> Credential | None:
+        """Return the secret and the owner of a key, or None where the key is unknown or inactive."""
+        if len(access_key_id) > _KEY_ID_MAX_CHARACTERS or not _is_alphanumeric(access_key_id):
+            return None  # PostgreSQL's text takes no NUL
+        key = await self._database.read(lambda connection: access_keys.find_active(connection, access_key_id))
+        if key is None:
+            return None
+        caller = _caller(key.account_id, key.principal_id, key.access_key_id)
+        if caller is None:
+            return None
+        secret = self._keys.unseal(
+            SECRET_PURPOSE, key.sealed_secret, associated=associated_data(key.account_id, key.access_key_id)
+        )
+        return Credential(secret=secret.decode(), caller=caller)
+
+    async def by_token(self, token_text: str, *, region: str) -> Caller:
+        """Return whose token this is, on a host of `region`.
+
+        Raises TokenInvalid (not this server's, another region's, or its key or owner is inactive or gone) and
+        TokenExpired.
+        """
+        claims = self._tokens.open(token_text, region=region)
+        owner = await self._database.read(
+            lambda connection: access_keys.find_active_owner(connection, claims.access_key_id)
+        )
+        if owner != (claims.account_id, claims.principal_id) or claims.session is not None:
+            raise TokenInvalid
+        caller = _caller(claims.account_id, claims.principal_id, claims.access_key_id)
+        if caller is None:
+            raise TokenInvalid
+        return caller
+
+
+def _is_alphanumeric(text: str) -> bool:
+    return text.isascii() and text.isalnum()
+
+
+def _caller(account_id: str, principal_id: str, access_key_id: str) -> Caller | None:
+    """Return the principal of a key. Only roots exist at this stage; their id is the account's."""
+    if principal_id != account_id:
+        return None
+    return Root(account_id=account_id, access_key_id=access_key_id)

@@ -1,0 +1,111 @@
+"""Authorization tokens: the passwords that GetAuthorizationToken hands out and docker sends.
+
+A token is sealed and self-contained, so that a login writes nothing. It names a principal and decides nothing: whether
+its key still works, and what the principal may do, is asked at every use.
+"""
+
+import base64
+import binascii
+import functools
+from dataclasses import dataclass
+
+import msgspec
+
+from openecr.domain.callers import Caller
+from openecr.domain.errors import TokenExpired, TokenInvalid
+from openecr.ports.clock import Clock
+from openecr.ports.keys import KeyRing
+
+TOKEN_MAX_CHARACTERS = 2_000
+"""Windows' credential store takes no more."""
+
+LIFETIME_SECONDS = 12 * 60 * 60
+"""ECR API, GetAuthorizationToken: a token is valid for twelve hours."""
+
+_PURPOSE = "authorization-token"
+_VERSION = b"authorization-token/1"
+_DECODED_TOKENS = 4_096
+_SECOND = 1_000_000
+
+
+class SessionReference(msgspec.Struct, frozen=True, array_like=True):
+    """The session of a caller with temporary credentials."""
+
+    name: str
+    issued_at: int
+    expires_at: int
+
+
+class TokenClaims(msgspec.Struct, frozen=True, array_like=True):
+    """What a token says. Instants in microseconds; `session` None for a long-lived key."""
+
+    region: str
+    account_id: str
+    principal_id: str
+    access_key_id: str
+    issued_at: int
+    expires_at: int
+    session: SessionReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationToken:
+    """A token and the instant at which it ends."""
+
+    token_text: str
+    expires_at: int
+
+
+class AuthorizationTokens:
+    """Issues and opens tokens."""
+
+    def __init__(self, *, keys: KeyRing, clock: Clock, lifetime_seconds: int = LIFETIME_SECONDS) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._lifetime = lifetime_seconds * _SECOND
+        # Opening is pure, so what it gave may be kept; nothing that can change is in it.
+        self._decode = functools.lru_cache(maxsize=_DECODED_TOKENS)(self._unseal)
+
+    def issue(self, caller: Caller, region: str) -> AuthorizationToken:
+        """Return a token for the registries of `region`: base64url, so that no colon is in it."""
+        issued_at = self._clock.now()
+        claims = TokenClaims(
+            region=region,
+            account_id=caller.account_id,
+            principal_id=caller.unique_id,
+            access_key_id=caller.access_key_id,
+            issued_at=issued_at,
+            expires_at=issued_at + self._lifetime,
+            session=_session_of(caller),
+        )
+        sealed = self._keys.seal(_PURPOSE, msgspec.msgpack.encode(claims), associated=_VERSION)
+        text = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        assert len(text) <= TOKEN_MAX_CHARACTERS, "names are bounded, so tokens are"
+        return AuthorizationToken(token_text=text, expires_at=claims.expires_at)
+
+    def open(self, token_text: str, *, region: str) -> TokenClaims:
+        """Return what a token of this server says on a host of `region`. Raises TokenInvalid, TokenExpired."""
+        if len(token_text) > TOKEN_MAX_CHARACTERS:
+            raise TokenInvalid
+        claims = self._decode(token_text)
+        if claims.region != region:
+            raise TokenInvalid
+        if claims.expires_at <= self._clock.now():
+            raise TokenExpired
+        return claims
+
+    def _unseal(self, token_text: str) -> TokenClaims:
+        try:
+            encoded = token_text.encode("ascii")
+            sealed = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+            plain = self._keys.unseal(_PURPOSE, sealed, associated=_VERSION)
+            return msgspec.msgpack.decode(plain, type=TokenClaims)
+        except (UnicodeEncodeError, binascii.Error, ValueError, msgspec.MsgspecError) as error:
+            raise TokenInvalid from error
+
+
+def _session_of(caller: Caller) -> SessionReference | None:
+    session = caller.session
+    if session is None:
+        return None
+    return SessionReference(session.name, session.issued_at, session.expires_at)

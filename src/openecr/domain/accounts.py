@@ -1,0 +1,39 @@
+"""Accounts and their access keys."""
+
+import enum
+from dataclasses import dataclass, field
+
+
+class KeyStatus(enum.Enum):
+    """IAM API: the status of an access key."""
+
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account and the root access keys that work."""
+
+    account_id: str
+    created_at: int
+    access_key_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedKey:
+    """An access key as it is kept: the secret is sealed."""
+
+    access_key_id: str
+    account_id: str
+    principal_id: str
+    sealed_secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootKey:
+    """A root access key with its secret in clear, for the one who asked for it."""
+
+    account_id: str
+    access_key_id: str
+    secret: str = field(repr=False)

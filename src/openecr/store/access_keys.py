@@ -1,0 +1,101 @@
+"""Access keys. Their secrets are sealed before they come here."""
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from openecr.domain.accounts import KeyStatus, SealedKey
+from openecr.store.connections import Connection, Row
+from openecr.store.dialects import as_list, is_one_of
+from openecr.store.statements import Statement
+from openecr.store.tables import ACCESS_KEYS
+
+_K = ACCESS_KEYS.c
+_COLUMNS = (_K.access_key_id, _K.account_id, _K.principal_id, _K.sealed_secret)
+_IS_ACTIVE = _K.status == KeyStatus.ACTIVE.value
+
+INSERT = Statement(
+    insert(ACCESS_KEYS),
+    columns=("access_key_id", "account_id", "principal_id", "sealed_secret", "status", "created_at"),
+)
+FIND_ACTIVE = Statement(select(*_COLUMNS).where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE))
+FIND_ACTIVE_OWNER = Statement(
+    select(_K.account_id, _K.principal_id).where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
+)
+"""Asked by every request to the registry: whose is this key, if it works?"""
+
+FIND_NEWEST_ACTIVE = Statement(
+    select(*_COLUMNS)
+    .where(_K.account_id == bindparam("the_account"), _K.principal_id == bindparam("principal"), _IS_ACTIVE)
+    .order_by(_K.created_at.desc(), _K.access_key_id)
+    .limit(1)
+)
+LIST_ACTIVE = Statement(
+    select(_K.account_id, _K.access_key_id)
+    .where(is_one_of(_K.account_id, "accounts"), _K.principal_id == _K.account_id, _IS_ACTIVE)
+    .order_by(_K.account_id, _K.created_at, _K.access_key_id)
+)
+DELETE_INACTIVE = Statement(
+    delete(ACCESS_KEYS).where(
+        _K.account_id == bindparam("the_account"),
+        _K.principal_id == bindparam("principal"),
+        _K.status == KeyStatus.INACTIVE.value,
+    )
+)
+DEACTIVATE = Statement(
+    update(ACCESS_KEYS)
+    .where(_K.account_id == bindparam("the_account"), _K.principal_id == bindparam("principal"))
+    .values(status=bindparam("new_status"))
+)
+
+
+def add(connection: Connection, key: SealedKey, *, created_at: int) -> None:
+    """Add an active key."""
+    connection.execute(
+        INSERT,
+        access_key_id=key.access_key_id,
+        account_id=key.account_id,
+        principal_id=key.principal_id,
+        sealed_secret=key.sealed_secret,
+        status=KeyStatus.ACTIVE.value,
+        created_at=created_at,
+    )
+
+
+def find_active(connection: Connection, access_key_id: str) -> SealedKey | None:
+    """Return a key that works, or None."""
+    row = connection.fetch_one(FIND_ACTIVE, the_id=access_key_id)
+    return None if row is None else _key(row)
+
+
+def find_active_owner(connection: Connection, access_key_id: str) -> tuple[str, str] | None:
+    """Return account id and principal id of a key that works, or None."""
+    row = connection.fetch_one(FIND_ACTIVE_OWNER, the_id=access_key_id)
+    return None if row is None else (str(row[0]), str(row[1]))
+
+
+def find_newest_active(connection: Connection, account_id: str, principal_id: str) -> SealedKey | None:
+    """Return the newest key of a principal that works, or None."""
+    row = connection.fetch_one(FIND_NEWEST_ACTIVE, the_account=account_id, principal=principal_id)
+    return None if row is None else _key(row)
+
+
+def list_active_roots(connection: Connection, account_ids: list[str]) -> list[tuple[str, str]]:
+    """Return (account id, access key id) of the root keys of some accounts that work, oldest first in each."""
+    rows = connection.fetch_all(LIST_ACTIVE, accounts=as_list(account_ids))
+    return [(str(account_id), str(access_key_id)) for account_id, access_key_id in rows]
+
+
+def retire(connection: Connection, account_id: str, principal_id: str) -> None:
+    """Make a principal's keys inactive, and forget those that were inactive before."""
+    connection.execute(DELETE_INACTIVE, the_account=account_id, principal=principal_id)
+    connection.execute(
+        DEACTIVATE, the_account=account_id, principal=principal_id, new_status=KeyStatus.INACTIVE.value
+    )
+
+
+def _key(row: Row) -> SealedKey:
+    return SealedKey(
+        access_key_id=str(row[0]),
+        account_id=str(row[1]),
+        principal_id=str(row[2]),
+        sealed_secret=bytes(row[3]),
+    )

@@ -1,0 +1,25 @@
+"""What the first start decided."""
+
+from sqlalchemy import bindparam, select
+
+from openecr.store.connections import Connection
+from openecr.store.dialects import insert_or_replace
+from openecr.store.statements import Statement
+from openecr.store.tables import SERVER_STATE
+
+DEFAULT_ACCOUNT = "default_account"
+
+_S = SERVER_STATE.c
+FIND = Statement(select(_S.value).where(_S.name == bindparam("the_name")))
+PUT = insert_or_replace(SERVER_STATE, conflict=("name",), columns=("name", "value"), replace=("value",))
+
+
+def find(connection: Connection, name: str) -> str | None:
+    """Return a recorded value, or None."""
+    row = connection.fetch_one(FIND, the_name=name)
+    return None if row is None else str(row[0])
+
+
+def put(connection: Connection, name: str, value: str) -> None:
+    """Record a value."""
+    connection.execute(PUT, name=name, value=value)
