@@ -20,8 +20,10 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
 
-# uv must use the Python that was found, the environment here, and the index that the lock names.
+# uv must use the Python that was found, the environment here, the index that the lock names, and the certificates that
+# the machine trusts (behind a company's proxy its own are not enough).
 export UV_PYTHON_DOWNLOADS := never
+export UV_SYSTEM_CERTS := true
 export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
