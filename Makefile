@@ -5,6 +5,8 @@
 #   make test                         everything: format, lint, types, import contracts, every test
 #   make check                        the same without the tests
 #   make unit                         the quick tests
+#   make format                       put the code in shape
+#   make bench                        compare the speed with CNCF Distribution's (needs Go)
 #   make tools                        build the outside clients that some tests drive (needs Go)
 
 SHELL := /bin/bash
@@ -65,8 +67,8 @@ format: .venv/.synced
 	@$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.synced
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: .venv/.synced tools
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)
 
 tools:
 	@.ci/tools

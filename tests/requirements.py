@@ -53,7 +53,7 @@ def require_tool(name: str, *, package: str | None = None) -> str:
     """The path of a program; `package` says what to install where that is not its name."""
     path = find_tool(name)
     if path is None:
-        lack(f"{name} is not installed; install {package or name}")
+        lack(f"{name} is not installed; it comes with {package or name}")
     return path
 
 
@@ -66,7 +66,7 @@ def require_root() -> None:
 def require_module(name: str, *, package: str | None = None) -> None:
     """A Python module that the locked dependencies do not bring."""
     if importlib.util.find_spec(name) is None:
-        lack(f"the Python module {name} is not installed; install {package or name}")
+        lack(f"the Python module {name} is not installed; it comes with {package or name}")
 
 
 def require_environment(name: str) -> str:
