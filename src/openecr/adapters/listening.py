@@ -1,0 +1,28 @@
+"""Is the port free? Asked before serving, since the server's SO_REUSEPORT would hide a clash."""
+
+import ipaddress
+import socket
+
+from openecr.domain.errors import CannotStart
+
+PRIVILEGED_PORTS = 1024
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise CannotStart where `host` cannot be listened on at `port`."""
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # SO_REUSEADDR lets a restart pass over connections that linger; it does not let two listeners share a port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except PermissionError as error:
+            raise CannotStart(
+                message=f"port {port} needs more rights: use --port with 1024 or above"
+            ) from error
+        except OSError as error:
+            raise CannotStart(
+                message=f"cannot listen on {host} port {port}: {error.strerror}; "
+                "stop what listens there, or give another --port"
+            ) from error

@@ -1,0 +1,251 @@
+"""The table of settings: flags, variables, the file's keys and docs/settings.md all come from its rows."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from openecr.domain.registries import is_account_id, is_region
+from openecr.settings.values import LogFormat, LogLevel, TlsChoice
+
+_MIB = 1024 * 1024
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
+_HOST_AND_PORT = re.compile(r"(?P<host>[^:]+)(:[0-9]{1,5})?", re.ASCII)
+
+Check = Callable[[Any], None]
+"""Raises ValueError with a sentence where a value of the right type is not one that the setting takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row: a field of `Settings`, the key in the file (dotted), the flag, the type and what it is for."""
+
+    name: str
+    flag: str | None
+    kind: Any
+    default: object
+    description: str
+    default_text: str | None = None
+    key: str | None = None
+    check: Check | None = None
+
+    @property
+    def toml_key(self) -> str:
+        """Return the dotted key in the TOML file."""
+        return self.key or self.name
+
+    @property
+    def variable(self) -> str:
+        """Return the name of the environment variable."""
+        return f"OPENECR_{self.name.upper()}"
+
+    @property
+    def is_list(self) -> bool:
+        """Tell whether the flag may be repeated, and the variable holds several values with commas between."""
+        return self.kind is _STRINGS
+
+
+_STRINGS = tuple[str, ...]
+
+
+def _check_host(value: str) -> None:
+    if value != "localhost":
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError("it is an IP address or localhost") from None
+
+
+def _check_account(value: str) -> None:
+    if not is_account_id(value):
+        raise ValueError("an account id has twelve digits")
+
+
+def _check_regions(values: tuple[str, ...]) -> None:
+    if not values or not all(map(is_region, values)) or len(set(values)) != len(values):
+        raise ValueError("it needs at least one region such as us-east-1, each once")
+
+
+def _check_domains(values: tuple[str, ...]) -> None:
+    if not values:
+        raise ValueError("it needs at least one domain")
+    _check_names(values)
+
+
+def _check_names(values: tuple[str, ...]) -> None:
+    for value in values:
+        if _HOST_NAME.fullmatch(value) is None:
+            raise ValueError(f"{value!r} is no host name in lower case, without a port")
+
+
+def _check_repository_host(value: str) -> None:
+    match = _HOST_AND_PORT.fullmatch(value)
+    if match is None or _HOST_NAME.fullmatch(match["host"]) is None:
+        raise ValueError("it is auto, full, or a host name with or without a port")
+
+
+def _check_networks(values: tuple[str, ...]) -> None:
+    for value in values:
+        try:
+            ipaddress.ip_network(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no network such as 10.0.0.0/8") from None
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="data",
+        flag="--data",
+        kind=str,
+        default="",
+        default_text="`openecr` in the user's data home (`~/.local/share/openecr`)",
+        description="Folder that holds everything: database, blobs, keys, the `env` file.",
+    ),
+    Setting(
+        name="host",
+        flag="--host",
+        kind=str,
+        default="127.0.0.1",
+        check=_check_host,
+        description="Address to listen on. Off loopback it needs TLS, or `force_http`.",
+    ),
+    Setting(
+        name="port",
+        flag="--port",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=65535)],
+        default=5050,
+        description="TCP port to listen on, for both faces.",
+    ),
+    Setting(
+        name="account",
+        flag="--account",
+        kind=str,
+        default=None,
+        default_text="the recorded one; `000000000000` at the first start",
+        check=_check_account,
+        description="Default account, twelve digits: plain names mean it. It is made, with a root access key, "
+        "where it is missing.",
+    ),
+    Setting(
+        name="regions",
+        flag="--region",
+        kind=_STRINGS,
+        default=("us-east-1",),
+        check=_check_regions,
+        description="Regions that are served. Plain names mean the first.",
+    ),
+    Setting(
+        name="domains",
+        flag="--domain",
+        kind=_STRINGS,
+        default=("localhost",),
+        check=_check_domains,
+        description="Domains of the registry names `<account>.dkr.ecr.<region>.<domain>`. The first is the one "
+        "told to clients.",
+    ),
+    Setting(
+        name="vanity_names",
+        flag="--vanity-name",
+        kind=_STRINGS,
+        default=(),
+        check=_check_names,
+        description="More host names that mean the default account in the first region.",
+    ),
+    Setting(
+        name="repository_host",
+        flag="--repository-host",
+        kind=str,
+        default="auto",
+        check=_check_repository_host,
+        description="How `repositoryUri` and `proxyEndpoint` name the default registry: `auto` is "
+        "`localhost:<port>`, `full` is its full name, anything else is taken as it stands (`host` or "
+        "`host:port`). Every other registry has its full name.",
+    ),
+    Setting(
+        name="tls",
+        flag="--tls",
+        kind=TlsChoice,
+        default="off",
+        description="`auto` makes a local CA and a certificate for every name of the registry.",
+    ),
+    Setting(
+        name="tls_cert",
+        flag="--tls-cert",
+        kind=str,
+        default=None,
+        default_text="none",
+        description="PEM file with a certificate of yours and its chain; needs `tls_key`.",
+    ),
+    Setting(
+        name="tls_key",
+        flag="--tls-key",
+        kind=str,
+        default=None,
+        default_text="none",
+        description="PEM file with the certificate's private key, without a passphrase.",
+    ),
+    Setting(
+        name="force_http",
+        flag="--force-http",
+        kind=bool,
+        default=False,
+        description="Serve plain HTTP off loopback too: passwords and images can be read on the way.",
+    ),
+    Setting(
+        name="trusted_proxies",
+        flag="--trusted-proxy",
+        kind=_STRINGS,
+        default=(),
+        check=_check_networks,
+        description="Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` headers are believed.",
+    ),
+    Setting(
+        name="access_log",
+        flag="--access-log",
+        kind=bool,
+        default=False,
+        description="Log a line for every request.",
+    ),
+    Setting(
+        name="log_format",
+        flag="--log-format",
+        kind=LogFormat,
+        default="auto",
+        description="`json` writes a JSON document per line, `console` a line to read; `auto` is `console` on a "
+        "terminal, else `json`.",
+    ),
+    Setting(
+        name="log_level",
+        flag="--log-level",
+        kind=LogLevel,
+        default="info",
+        description="Least important level that is logged.",
+    ),
+    Setting(
+        name="storage_min_free_bytes",
+        key="storage.min_free_bytes",
+        flag="--storage-min-free-bytes",
+        kind=Annotated[int, msgspec.Meta(ge=0)],
+        default=256 * _MIB,
+        description="Uploads are refused while less than this is free, so that deletes can always run.",
+    ),
+    Setting(
+        name="storage_min_free_ratio",
+        key="storage.min_free_ratio",
+        flag="--storage-min-free-ratio",
+        kind=Annotated[float, msgspec.Meta(ge=0, lt=1)],
+        default=0.01,
+        description="The same as a part of the file system's size. The larger one counts.",
+    ),
+    Setting(
+        name="shutdown_seconds",
+        flag="--shutdown-seconds",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=3600)],
+        default=30,
+        description="The server is gone this long after SIGTERM, whatever its clients do.",
+    ),
+)

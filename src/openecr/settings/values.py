@@ -1,0 +1,75 @@
+"""What the operator chose, as one frozen value."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from openecr.domain.registries import RegistryId
+
+TlsChoice = Literal["off", "auto"]
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_REPOSITORY_HOST_WORDS = ("auto", "full")
+_SCHEME_PORTS = {"http": 80, "https": 443}
+_IPV4 = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator chose. `limits` holds only what was changed; `account` None means the recorded default."""
+
+    data: Path
+    host: str
+    port: int
+    account: str | None
+    regions: tuple[str, ...]
+    domains: tuple[str, ...]
+    vanity_names: tuple[str, ...]
+    repository_host: str
+    tls: TlsChoice
+    tls_cert: Path | None
+    tls_key: Path | None
+    force_http: bool
+    trusted_proxies: tuple[str, ...]
+    access_log: bool
+    log_format: LogFormat
+    log_level: LogLevel
+    storage_min_free_bytes: int
+    storage_min_free_ratio: float
+    shutdown_seconds: int
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """Return what the server speaks."""
+        return "https" if self.tls == "auto" or self.tls_cert is not None else "http"
+
+    @property
+    def endpoint_url(self) -> str:
+        """Return where clients on this machine reach the server."""
+        if self.tls_cert is not None:  # a certificate of the operator's seldom names an address
+            return f"https://{(*self.vanity_names, 'localhost')[0]}:{self.port}"
+        address = ipaddress.ip_address(self.host)
+        if address.is_unspecified:
+            address = ipaddress.ip_address("127.0.0.1" if address.version == _IPV4 else "::1")
+        name = str(address) if address.version == _IPV4 else f"[{address}]"
+        return f"{self.scheme}://{name}:{self.port}"
+
+    @property
+    def plain_names(self) -> tuple[str, ...]:
+        """Return the names, without ports, that mean the default registry, beside the loopback ones."""
+        if self.repository_host in _REPOSITORY_HOST_WORDS:
+            return self.vanity_names
+        return (*self.vanity_names, self.repository_host.partition(":")[0])
+
+    def registry_host(self, default: RegistryId) -> str:
+        """Return the name, with its port, by which `repositoryUri` tells the default registry."""
+        if self.repository_host == "auto":
+            return f"localhost:{self.port}"
+        if self.repository_host != "full":
+            return self.repository_host
+        name = f"{default.account_id}.dkr.ecr.{default.region}.{self.domains[0]}"
+        return name if self.port == _SCHEME_PORTS[self.scheme] else f"{name}:{self.port}"
