@@ -1,6 +1,7 @@
 """Repositories and their resource tags."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -22,7 +23,6 @@ from openecr.store.tables import IMAGES, REPOSITORIES, RESOURCE_TAGS
 _R = REPOSITORIES.c
 _COLUMNS = (
     _R.id,
-    _R.registry_id,
     _R.name,
     _R.created_at,
     _R.tag_mutability,
@@ -93,35 +93,40 @@ REMOVE_TAGS = Statement(
 )
 
 
-def _from_row(row: Row) -> Repository:
-    identifier, registry_id, name, created_at, mutability, filters, scan_on_push, encryption_type, kms_key = (
-        row
-    )
-    return Repository(
-        id=identifier,
-        registry=RegistryId.parse(registry_id),
-        name=name,
-        created_at=created_at,
-        settings=RepositorySettings(
-            tag_mutability=TagMutabilitySetting(
-                mode=TagMutability(mutability), exclusion_filters=tuple(json.loads(filters))
-            ),
-            scan_on_push=bool(scan_on_push),
-            encryption=Encryption(encryption_type=encryption_type, kms_key=kms_key),
+_SETTINGS_KEPT = 256
+
+
+@lru_cache(_SETTINGS_KEPT)
+def _settings(
+    mutability: str, filters: str, scan_on_push: int, encryption_type: str, kms_key: str | None
+) -> RepositorySettings:
+    """Few combinations exist, and every request reads one."""
+    return RepositorySettings(
+        tag_mutability=TagMutabilitySetting(
+            mode=TagMutability(mutability), exclusion_filters=tuple(json.loads(filters))
         ),
+        scan_on_push=bool(scan_on_push),
+        encryption=Encryption(encryption_type=encryption_type, kms_key=kms_key),
+    )
+
+
+def _from_row(registry: RegistryId, row: Row) -> Repository:
+    identifier, name, created_at, *settings = row
+    return Repository(
+        id=identifier, registry=registry, name=name, created_at=created_at, settings=_settings(*settings)
     )
 
 
 def find(connection: Connection, registry: RegistryId, name: str) -> Repository | None:
     """Return the live repository of that name."""
     row = connection.fetch_one(FIND_LIVE, registry_id=str(registry), name=name)
-    return None if row is None else _from_row(row)
+    return None if row is None else _from_row(registry, row)
 
 
 def list_after(connection: Connection, registry: RegistryId, *, after: str, limit: int) -> list[Repository]:
     """Return live repositories by name, byte order, from the first after `after`."""
     rows = connection.fetch_all(LIST_LIVE, registry_id=str(registry), after=after, limit=limit)
-    return [_from_row(row) for row in rows]
+    return [_from_row(registry, row) for row in rows]
 
 
 def count(connection: Connection, registry: RegistryId) -> int:

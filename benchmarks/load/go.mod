@@ -1,0 +1,3 @@
+module openecr.dev/benchmarks/load
+
+go 1.22

@@ -1,0 +1,169 @@
+"""The two servers under load, each started fresh with data in a temporary folder."""
+
+import http.client
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A running registry: where it is, how to authenticate, and its process."""
+
+    name: str
+    host: str
+    port: int
+    authorization: str
+    process_id: int
+
+    @property
+    def base(self) -> str:
+        """Return the URL without a path."""
+        return f"http://{self.host}:{self.port}"
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(host: str, port: int, path: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            message = f"the server ended with {process.returncode}"
+            raise RuntimeError(message)
+        try:
+            connection = http.client.HTTPConnection(host, port, timeout=2)
+            connection.request("GET", path)
+            if connection.getresponse().status < 500:
+                return
+        except OSError:
+            time.sleep(0.05)
+    message = "the server did not answer in time"
+    raise RuntimeError(message)
+
+
+@contextmanager
+def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def openecr(folder: Path) -> Iterator[tuple[Target, "boto3.client"]]:
+    """Run OpenECR: it authenticates and authorizes every request, fsync on."""
+    port = free_port()
+    data = folder / "openecr"
+    command = [sys.executable, "-m", "openecr", "serve", "--data", str(data), "--port", str(port)]
+    with _process(command, folder / "openecr.log", dict(os.environ)) as process:
+        _wait("127.0.0.1", port, "/readyz", process)
+        ecr = _client(data)
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        yield (
+            Target(
+                name="openecr",
+                host="127.0.0.1",
+                port=port,
+                authorization=f"Basic {token}",
+                process_id=process.pid,
+            ),
+            ecr,
+        )
+
+
+def _client(data: Path) -> "boto3.client":
+    exports = subprocess.run(
+        [sys.executable, "-m", "openecr", "env", "--data", str(data)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    values = dict(
+        word.split("=", 1)
+        for line in exports.splitlines()
+        if line.startswith("export ")
+        for word in shlex.split(line)[1:]
+    )
+    return boto3.client(
+        "ecr",
+        region_name=values["AWS_REGION"],
+        endpoint_url=values["AWS_ENDPOINT_URL"],
+        aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"max_attempts": 1}),
+    )
+
+
+_PEER_CONFIGURATION = """\
+version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: {root}
+  delete:
+    enabled: true
+http:
+  addr: 127.0.0.1:{port}
+"""
+
+
+@contextmanager
+def peer(folder: Path) -> Iterator[Target]:
+    """Run Distribution as shipped and open to everyone, which is its fastest."""
+    binary = _find_peer()
+    port = free_port()
+    configuration = folder / "peer.yml"
+    configuration.write_text(_PEER_CONFIGURATION.format(root=folder / "peer", port=port))
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    with _process([binary, "serve", str(configuration)], folder / "peer.log", environment) as process:
+        _wait("127.0.0.1", port, "/v2/", process)
+        yield Target(name="peer", host="127.0.0.1", port=port, authorization="", process_id=process.pid)
+
+
+def _find_peer() -> str:
+    for name in ("registry", "docker-registry"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    message = "no peer: go install github.com/distribution/distribution/v3/cmd/registry, or apt-get install docker-registry"
+    raise RuntimeError(message)
+
+
+def resident_bytes(process_id: int) -> int:
+    """Return the resident memory of a process."""
+    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,1 @@
+"""Scenarios: what users do, written once, run in process and over the wire."""

@@ -1,0 +1,187 @@
+"""The two ways in which a scenario reaches a server: calls in this process, or a program on a port."""
+
+import base64
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+
+from openecr.testing.server import InProcessServer, in_process
+from openecr.web.messages import FileBody, Request, Response, StreamBody
+from tests.running import RunningServer
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response, its header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Driver(Protocol):
+    """What a scenario needs of a server."""
+
+    def http(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """Send one request as it is; a `host` header names another registry."""
+        ...
+
+    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+        """Return a boto3 client with the default account's root key, or another `key` (id, secret)."""
+        ...
+
+
+def authorization(ecr: Any) -> str:
+    """Return the Authorization header of the registry for the caller of a client."""
+    return "Basic " + ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+
+
+def basic(user: str, password: str) -> str:
+    """Return a Basic Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class WireDriver:
+    """Speaks to a server that runs as a program."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self.server = server
+
+    def http(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        return Answer(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.getheaders()},
+            body=content,
+        )
+
+    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+        """Return a boto3 client."""
+        changes: dict[str, Any] = {"region_name": region}
+        if key is not None:
+            changes |= {"aws_access_key_id": key[0], "aws_secret_access_key": key[1]}
+        return self.server.client(service, **changes)
+
+
+async def _chunks(body: bytes) -> Any:
+    if body:
+        yield body
+
+
+class InProcessDriver:
+    """Calls the application in this process; a boto3 client's requests are taken before they are sent."""
+
+    def __init__(self, server: InProcessServer, portal: BlockingPortal) -> None:
+        self.server = server
+        self._portal = portal
+
+    def http(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """Hand one request to the application."""
+        pairs = {name.lower(): value for name, value in (headers or {}).items()}
+        pairs.setdefault("host", "localhost:5050")
+        pairs.setdefault("content-length", str(len(body)))
+        return self._portal.call(self._handle, method, path, pairs, body)
+
+    async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        path, _, query = target.partition("?")
+        response = await self.server.handle(
+            Request(
+                method=method,
+                path=path,
+                query=query,
+                host=headers["host"],
+                scheme="http",
+                client_address="127.0.0.1",
+                headers=tuple(headers.items()),
+                body=_chunks(body),
+            )
+        )
+        content = b"" if method == "HEAD" else await _content(response)
+        return Answer(status=response.status, headers=dict(response.headers), body=content)
+
+    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+        """Return a boto3 client whose requests go to the application."""
+        access_key_id, secret = key or self.server.root_key
+        client = boto3.client(
+            service,
+            region_name=region,
+            endpoint_url="http://localhost:5050",
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        client.meta.events.register(f"before-send.{service}", self._send)
+        return client
+
+    def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        parts = urlsplit(request.url)
+        body = request.body or b""
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
+        }
+        answer = self.http(
+            request.method or "POST",
+            parts.path + (f"?{parts.query}" if parts.query else ""),
+            headers={**headers, "host": parts.netloc},
+            body=body.encode() if isinstance(body, str) else bytes(body),
+        )
+        return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
+
+
+class _Raw:
+    """What botocore reads a response from."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        """Yield the body once."""
+        yield self._content
+
+    def read(self, *_: Any) -> bytes:
+        """Return the body."""
+        return self._content
+
+
+async def _content(response: Response) -> bytes:
+    match response.body:
+        case bytes() as content:
+            return content
+        case FileBody(path=path, start=start, stop=stop):
+            return path.read_bytes()[start:stop]
+        case StreamBody(chunks=chunks):
+            return b"".join([chunk async for chunk in chunks])
+
+
+@contextmanager
+def in_process_driver(folder: Path, **options: Any) -> Iterator[InProcessDriver]:
+    """Run a server in a loop of its own, in a thread."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(in_process(folder, **options)) as server:
+        yield InProcessDriver(server, portal)
+
+
