@@ -5,7 +5,9 @@ The certificates keep RFC 5280's strict profile, which Python 3.13 and Go insist
 
 import datetime as dt
 import ipaddress
+import re
 import shlex
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ SERVER_DAYS = 820
 RENEWAL_DAYS = 30
 _BACKDATED = dt.timedelta(days=1)  # for clients whose clocks are behind
 
+_MACHINE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
+
 Name = x509.DNSName | x509.IPAddress
 
 
@@ -52,7 +56,7 @@ class _Issued:
 def registry_names(
     *, regions: Sequence[str], domains: Sequence[str], plain_names: Sequence[str], addresses: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the names and addresses that a server's certificate carries, each once.
+    """Return the names and addresses that a server's certificate carries, each once; this machine's name among them.
 
     Shapes: ECR user guide, "Amazon ECR endpoints" (also FIPS and dual-stack); `*` stands for the account.
     """
@@ -62,7 +66,16 @@ def registry_names(
         for region in regions
         for prefix in ("dkr.ecr", "dkr.ecr-fips", "dkr-ecr", "dkr-ecr-fips")
     ]
-    return tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", *addresses, *plain_names, *shapes)))
+    specific = [text for text in addresses if not ipaddress.ip_address(text).is_unspecified]
+    own = socket.gethostname().lower()
+    machine = [own] if _MACHINE_NAME.fullmatch(own) else []
+    return tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", *machine, *specific, *plain_names, *shapes)))
+
+
+def certificate_files(data: Path) -> TlsFiles:
+    """Return where the files of `--tls auto` are, whether they exist or not."""
+    folder = data / "tls"
+    return TlsFiles(certificate=folder / "server.pem", key=folder / "server.key", authority=folder / "ca.pem")
 
 
 def ensure_certificate(data: Path, names: Sequence[str], *, now_at: int) -> TlsFiles:
@@ -72,9 +85,7 @@ def ensure_certificate(data: Path, names: Sequence[str], *, now_at: int) -> TlsF
     told to trust, stays as long as it can be used.
     """
     folder = data / "tls"
-    files = TlsFiles(
-        certificate=folder / "server.pem", key=folder / "server.key", authority=folder / "ca.pem"
-    )
+    files = certificate_files(data)
     now = _instant(now_at)
     try:
         ensure_private_folder(folder)

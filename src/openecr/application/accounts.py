@@ -136,7 +136,7 @@ class Accounts:
                 principal_id=account_id,
                 sealed_secret=sealed,
             ),
-            RootKey(account_id=account_id, access_key_id=access_key_id, secret=secret),
+            RootKey(account_id=account_id, access_key_id=access_key_id, secret=secret, is_new=True),
         )
 
     def _reveal(self, key: SealedKey) -> RootKey:

@@ -32,8 +32,9 @@ class SealedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootKey:
-    """A root access key with its secret in clear, for the one who asked for it."""
+    """A root access key with its secret in clear, for the one who asked for it. `is_new`: it was just made."""
 
     account_id: str
     access_key_id: str
     secret: str = field(repr=False)
+    is_new: bool = False
