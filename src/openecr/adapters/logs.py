@@ -23,7 +23,7 @@ _SCRUBBED = (
     # What a signed query hands over: signatures, session tokens, seals.
     (
         re.compile(
-            r"([?&;](?:X-Amz-[A-Za-z-]+|[A-Za-z_-]*(?:token|sig|signature|seal|secret|password)))=[^&\s\"'#]+",
+            r"((?:^|[?&;,\s\"'(])(?:X-Amz-[A-Za-z-]+|[A-Za-z_-]*(?:token|sig|signature|seal|secret|password)))=[^&\s\"'#]+",
             re.IGNORECASE,
         ),
         rf"\1={REDACTED}",

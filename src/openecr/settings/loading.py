@@ -19,6 +19,13 @@ CONFIG_VARIABLE = "OPENECR_CONFIG"
 LIMITS_TABLE = "limits"
 
 _LIMIT_MAX = 2**53
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "array": "a list of texts",
+}
 _PATHS = ("data", "tls_cert", "tls_key")
 
 
@@ -150,8 +157,11 @@ def _explain(setting: Setting, value: object, error: Exception) -> str:
     choices = [choice for choice in get_args(setting.kind) if isinstance(choice, str)]
     if choices:
         return f"{shown} is none of {', '.join(choices)}"
-    text = str(error).replace("`", "")
-    return f"{shown}: {text[0].lower()}{text[1:]}"
+    if not isinstance(error, msgspec.ValidationError):
+        return f"{shown}: {error}"
+    expected = str(error).replace("`", "").partition(",")[0].removeprefix("Expected ")
+    kind, _, bound = expected.partition(" ")
+    return f"{shown} is not {_KINDS.get(kind, kind)} {bound}".rstrip()
 
 
 def _limits(file: _File, environ: Mapping[str, str], names: Collection[str]) -> dict[str, int]:
