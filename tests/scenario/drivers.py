@@ -13,8 +13,8 @@ import boto3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
-
 from openecr.testing.server import InProcessServer, in_process
+
 from openecr.web.messages import FileBody, Request, Response, StreamBody
 from tests.running import RunningServer
 
@@ -40,7 +40,9 @@ class Driver(Protocol):
         """Send one request as it is; a `host` header names another registry."""
         ...
 
-    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+    def client(
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+    ) -> Any:
         """Return a boto3 client with the default account's root key, or another `key` (id, secret)."""
         ...
 
@@ -78,7 +80,9 @@ class WireDriver:
             body=content,
         )
 
-    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+    def client(
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+    ) -> Any:
         """Return a boto3 client."""
         changes: dict[str, Any] = {"region_name": region}
         if key is not None:
@@ -124,7 +128,9 @@ class InProcessDriver:
         content = b"" if method == "HEAD" else await _content(response)
         return Answer(status=response.status, headers=dict(response.headers), body=content)
 
-    def client(self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None) -> Any:
+    def client(
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+    ) -> Any:
         """Return a boto3 client whose requests go to the application."""
         access_key_id, secret = key or self.server.root_key
         client = boto3.client(
@@ -142,7 +148,8 @@ class InProcessDriver:
         parts = urlsplit(request.url)
         body = request.body or b""
         headers = {
-            name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
+            name: value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
         }
         answer = self.http(
             request.method or "POST",
@@ -181,7 +188,8 @@ async def _content(response: Response) -> bytes:
 @contextmanager
 def in_process_driver(folder: Path, **options: Any) -> Iterator[InProcessDriver]:
     """Run a server in a loop of its own, in a thread."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(in_process(folder, **options)) as server:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(in_process(folder, **options)) as server,
+    ):
         yield InProcessDriver(server, portal)
-
-

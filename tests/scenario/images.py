@@ -28,7 +28,10 @@ class SmallImage:
     @classmethod
     def named(cls, text: str) -> "SmallImage":
         """Make an image that no other text makes."""
-        return cls(config=json.dumps({"architecture": "amd64", "os": "linux", "about": text}).encode(), layer=text.encode())
+        return cls(
+            config=json.dumps({"architecture": "amd64", "os": "linux", "about": text}).encode(),
+            layer=text.encode(),
+        )
 
     def manifest(self, **more: Any) -> bytes:
         """Return the manifest's bytes; `more` are further members."""
@@ -36,8 +39,14 @@ class SmallImage:
             {
                 "schemaVersion": 2,
                 "mediaType": MANIFEST_TYPE,
-                "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(self.config), "size": len(self.config)},
-                "layers": [{"mediaType": LAYER_TYPE, "digest": digest_of(self.layer), "size": len(self.layer)}],
+                "config": {
+                    "mediaType": CONFIG_TYPE,
+                    "digest": digest_of(self.config),
+                    "size": len(self.config),
+                },
+                "layers": [
+                    {"mediaType": LAYER_TYPE, "digest": digest_of(self.layer), "size": len(self.layer)}
+                ],
                 **more,
             }
         ).encode()
@@ -54,7 +63,9 @@ class Registry:
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """Send a request below `/v2/<repository>`; header names take `_` for `-`."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._driver.http(method, f"/v2/{self.repository}{path}", headers={**self._headers, **more}, body=body)
+        return self._driver.http(
+            method, f"/v2/{self.repository}{path}", headers={**self._headers, **more}, body=body
+        )
 
     def start_upload(self) -> str:
         """Open an upload and return its path below the repository."""

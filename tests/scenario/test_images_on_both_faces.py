@@ -7,7 +7,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.scenario.drivers import ACCOUNT, Driver, authorization
-from tests.scenario.images import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
+from tests.scenario.images import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Registry,
+    SmallImage,
+    digest_of,
+    error_of,
+)
 
 
 def _registry(driver: Driver, repository: str, **settings: object) -> Registry:
@@ -121,13 +129,18 @@ def test_an_index_needs_its_children_and_keeps_them(driver: Driver) -> None:
 
     refused = registry.call("PUT", "/manifests/all", missing, content_type=INDEX_TYPE)
     pushed = registry.call("PUT", "/manifests/all", index, content_type=INDEX_TYPE)
-    deleted = driver.client().batch_delete_image(repositoryName="faces/index", imageIds=[{"imageDigest": child}])
+    deleted = driver.client().batch_delete_image(
+        repositoryName="faces/index", imageIds=[{"imageDigest": child}]
+    )
 
     assert refused.status in {400, 404}
     assert "required for pushing image into repository with name 'faces/index'" in error_of(refused)[2]
     assert pushed.status == 201
     assert deleted["failures"][0]["failureCode"] == "ImageReferencedByManifestList"
-    assert deleted["failures"][0]["failureReason"] == f"Requested image referenced by manifest list: [{digest_of(index)}]"
+    assert (
+        deleted["failures"][0]["failureReason"]
+        == f"Requested image referenced by manifest list: [{digest_of(index)}]"
+    )
 
 
 def test_referrers_are_the_same_on_both_faces(driver: Driver) -> None:
@@ -158,7 +171,9 @@ def test_deleting_the_last_tag_through_aws_deletes_the_image(driver: Driver) -> 
     registry = _registry(driver, "faces/last-tag")
     digest = registry.push(SmallImage.named("last tag"), "v1")
 
-    answer = driver.client().batch_delete_image(repositoryName="faces/last-tag", imageIds=[{"imageTag": "v1"}])
+    answer = driver.client().batch_delete_image(
+        repositoryName="faces/last-tag", imageIds=[{"imageTag": "v1"}]
+    )
 
     assert answer["imageIds"] == [{"imageDigest": digest, "imageTag": "v1"}]
     assert error_of(registry.call("GET", f"/manifests/{digest}")) == (

@@ -17,7 +17,7 @@ class DomainError(Exception):
         self.message = message
 
 
-class Unavailable(Exception):  # noqa: N818 -- named for the condition, as the protocols do
+class Unavailable(Exception):
     """A dependency failed; retryable. `message` is safe to send, `context` is for the log only."""
 
     def __init__(self, *, message: str, context: str = "") -> None:

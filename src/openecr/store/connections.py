@@ -12,7 +12,7 @@ from openecr.store.statements import Statement
 Row = Sequence[Any]
 
 
-class ConstraintViolated(Exception):  # noqa: N818 -- what happened, not a fault of the program
+class ConstraintViolated(Exception):
     """A unique, foreign-key or check constraint refused a change."""
 
 

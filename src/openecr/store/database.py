@@ -13,7 +13,7 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 
-class DatabaseFailed(Exception):  # noqa: N818 -- a state of the server, told to whoever waits
+class DatabaseFailed(Exception):
     """The database cannot be trusted any more (an I/O error, a failed commit): the server must stop."""
 
 

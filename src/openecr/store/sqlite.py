@@ -141,7 +141,7 @@ class SqliteDatabase:
 
     def _run_batch(self, batch: list[_Job]) -> None:
         try:
-            results = self._run_units(batch)
+            results: list[tuple[Any, BaseException | None]] = self._run_units(batch)
         except BaseException as error:  # noqa: BLE001 -- whatever broke the batch is told to everyone in it
             results = [(None, self._undo(error))] * len(batch)
         _answer(batch, results)
@@ -161,7 +161,7 @@ class SqliteDatabase:
         raw.execute("SAVEPOINT unit")
         try:
             result: Any = work(connection)
-        except Exception as error:  # noqa: BLE001 -- given back to the caller of this unit
+        except Exception as error:  # given back to the caller of this unit
             if _is_fatal(error) or not raw.in_transaction:
                 raise  # SQLite has ended the transaction (a full disk, say): nothing of the batch is stored
             raw.execute("ROLLBACK TO unit")

@@ -13,7 +13,9 @@ from openecr.web.messages import Request, Response
 Handler = Callable[[Request], Awaitable[Response]]
 
 _LOG = structlog.get_logger(__name__)
-_NOT_FOUND = Response(status=404, headers=(("content-type", "text/plain; charset=utf-8"),), body=b"Not found\n")
+_NOT_FOUND = Response(
+    status=404, headers=(("content-type", "text/plain; charset=utf-8"),), body=b"Not found\n"
+)
 _REQUEST_ID_HEADER = "x-request-id"
 
 DOWNLOADS_PREFIX = "/layers/"
@@ -49,7 +51,7 @@ class WebApplication:
         started = time.perf_counter_ns()
         try:
             response = await self._face(request.path)(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 -- a bug: told in the log, and to the client in general words
             _LOG.exception("request failed", request_id=request.request_id, method=request.method)
             response = _internal_error(request.request_id)
         if self._access_log:

@@ -175,7 +175,7 @@ def _size_bytes(body: bytes | FileBody | StreamBody) -> int:
 
 
 async def _send_stream(stream: Stream, body: StreamBody, protocol: Exchange) -> None:
-    gone = asyncio.ensure_future(protocol.client_disconnect())
+    gone = asyncio.ensure_future(protocol.client_disconnect())  # noqa: TID251 -- ends below, in any case
     try:
         async for chunk in body.chunks:
             if gone.done():

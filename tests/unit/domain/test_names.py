@@ -17,13 +17,16 @@ def test_repository_names_that_ecr_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a", "A", "a___b", "a..b", "a._b", "/ab", "ab/", "a//b", "ab\n", "ä" * 2, "a" * 257, "a:b", "a b"]
+    "name",
+    ["", "a", "A", "a___b", "a..b", "a._b", "/ab", "ab/", "a//b", "ab\n", "ä" * 2, "a" * 257, "a:b", "a b"],
 )
 def test_repository_names_that_ecr_refuses(name: str) -> None:
     assert not is_repository_name(name)
 
 
-@pytest.mark.parametrize(("tag", "legal"), [("v1.0_x-Y", True), ("_", True), ("-v", False), (".v", False), ("", False)])
+@pytest.mark.parametrize(
+    ("tag", "legal"), [("v1.0_x-Y", True), ("_", True), ("-v", False), (".v", False), ("", False)]
+)
 def test_tags(tag: str, *, legal: bool) -> None:
     assert is_tag(tag) is legal
     assert not is_tag(tag + "\n")
@@ -38,7 +41,16 @@ def test_a_digest_reads_what_it_wrote(content: bytes, algorithm: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sha256", "sha256:", "sha256:AB" + "a" * 62, "md5:" + "a" * 32, "sha256:" + "a" * 63, "sha256:" + "a" * 64 + "\n"]
+    "text",
+    [
+        "",
+        "sha256",
+        "sha256:",
+        "sha256:AB" + "a" * 62,
+        "md5:" + "a" * 32,
+        "sha256:" + "a" * 63,
+        "sha256:" + "a" * 64 + "\n",
+    ],
 )
 def test_what_is_no_digest_is_none(text: str) -> None:
     assert Digest.find(text) is None

@@ -1,6 +1,5 @@
 """Tag mutability and its wildcard filters."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
