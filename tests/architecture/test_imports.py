@@ -86,7 +86,7 @@ def test_a_pure_package_imports_only_what_computes(folder: str) -> None:
     }
 
     assert sources
-    assert foreign == set()
+    assert foreign == set(), "\n".join(sorted(foreign))
 
 
 def test_nothing_is_imported_only_for_types() -> None:
@@ -99,4 +99,4 @@ def test_nothing_is_imported_only_for_types() -> None:
         )
     ]
 
-    assert guarded == []
+    assert guarded == [], "\n".join(guarded)

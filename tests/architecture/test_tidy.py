@@ -60,11 +60,15 @@ def _product() -> Iterator[Source]:
 
 
 def test_no_file_holds_what_is_banned() -> None:
-    assert _findings(_others(), BANNED_IN_TEXT) == []
+    found = _findings(_others(), BANNED_IN_TEXT)
+
+    assert found == [], "\n".join(found)
 
 
 def test_the_product_speaks_its_own_vocabulary() -> None:
-    assert _findings(_product(), BANNED_IN_PRODUCT) == []
+    found = _findings(_product(), BANNED_IN_PRODUCT)
+
+    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("suffixes", [(".md", ".toml", ".sh", ".json", ".yml", "Makefile")])
@@ -77,7 +81,7 @@ def test_no_document_names_somebodys_machine(suffixes: tuple[str, ...]) -> None:
         if any(pattern.search(line) for pattern in paths)
     ]
 
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 def test_what_is_silenced_says_why() -> None:
@@ -88,7 +92,7 @@ def test_what_is_silenced_says_why() -> None:
         if SILENCED.search(line) and not REASON.search(line)
     ]
 
-    assert bare == []
+    assert bare == [], "\n".join(bare)
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -99,7 +103,8 @@ def test_every_module_says_what_it_is_for() -> None:
     ]
     empty = [source.name for source in _product() if not source.text.strip()]
 
-    assert silent + empty == []
+    assert silent == [], "\n".join(silent)
+    assert empty == [], "\n".join(empty)
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -109,7 +114,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
         if VAGUE_NAMES & set(source.name.removesuffix(".py").split("/"))
     ]
 
-    assert vague == []
+    assert vague == [], "\n".join(vague)
 
 
 def test_only_commands_print() -> None:
@@ -121,7 +126,7 @@ def test_only_commands_print() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
 
-    assert printing == []
+    assert printing == [], "\n".join(printing)
 
 
 def test_nothing_is_patched_or_mocked() -> None:
@@ -138,7 +143,7 @@ def test_nothing_is_patched_or_mocked() -> None:
         )
     ]
 
-    assert patched == []
+    assert patched == [], "\n".join(patched)
 
 
 def _is_monkeypatch(node: ast.expr) -> bool:
