@@ -91,7 +91,7 @@ def _rate(figures: Figures) -> str:
         f"{figures.per_second:,.0f}/s, {gigabytes:.2f} GB/s"
         if gigabytes > 0.1
         else f"{figures.per_second:,.0f}/s"
-    )  # noqa: PLR2004
+    )
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
         bench = Bench(build_load(folder), options.rounds, options.seconds)
         with servers.openecr(folder) as (ours, ecr), servers.peer(folder) as theirs:
             digests = content.fill(ours, lambda name: ecr.create_repository(repositoryName=name))
-            content.fill(theirs, lambda name: None)
+            content.fill(theirs, lambda _: None)
             table(bench, [ours, theirs], digests)
             print(f"resident: openecr {servers.resident_bytes(ours.process_id) >> 20} MiB")
             print(f"resident: peer {servers.resident_bytes(theirs.process_id) >> 20} MiB")

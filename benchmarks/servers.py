@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,8 +157,7 @@ def _find_peer() -> str:
         found = shutil.which(name)
         if found is not None:
             return found
-    message = "no peer: go install github.com/distribution/distribution/v3/cmd/registry, or apt-get install docker-registry"
-    raise RuntimeError(message)
+    raise RuntimeError("no peer: `make tools`, or apt-get install docker-registry")
 
 
 def resident_bytes(process_id: int) -> int:

@@ -1,6 +1,7 @@
 """Images pushed by one face are the same images in the other."""
 
 import hashlib
+import json
 import urllib.parse
 
 import pytest
@@ -121,10 +122,9 @@ def test_an_immutable_tag_is_refused_on_both_faces_in_the_same_words(driver: Dri
 def test_an_index_needs_its_children_and_keeps_them(driver: Driver) -> None:
     registry = _registry(driver, "faces/index")
     child = registry.push(SmallImage.named("child"), "child")
-    index = (
-        '{"schemaVersion":2,"mediaType":"%s","manifests":[{"mediaType":"%s","digest":"%s","size":%d}]}'
-        % (INDEX_TYPE, MANIFEST_TYPE, child, len(SmallImage.named("child").manifest()))
-    ).encode()
+    size_bytes = len(SmallImage.named("child").manifest())
+    descriptor = {"mediaType": MANIFEST_TYPE, "digest": child, "size": size_bytes}
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}).encode()
     missing = index.replace(child.encode(), digest_of(b"nothing").encode())
 
     refused = registry.call("PUT", "/manifests/all", missing, content_type=INDEX_TYPE)

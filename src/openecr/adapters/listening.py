@@ -10,7 +10,7 @@ PRIVILEGED_PORTS = 1024
 
 def check_port(host: str, port: int) -> None:
     """Raise CannotStart where `host` cannot be listened on at `port`."""
-    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004 -- IPv6
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # SO_REUSEADDR lets a restart pass over connections that linger; it does not let two listeners share a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
