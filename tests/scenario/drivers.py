@@ -13,8 +13,8 @@ import boto3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
-from openecr.testing.server import InProcessServer, in_process
 
+from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
 from tests.running import RunningServer
 
@@ -49,7 +49,8 @@ class Driver(Protocol):
 
 def authorization(ecr: Any) -> str:
     """Return the Authorization header of the registry for the caller of a client."""
-    return "Basic " + ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    token: str = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    return f"Basic {token}"
 
 
 def basic(user: str, password: str) -> str:
@@ -146,10 +147,11 @@ class InProcessDriver:
 
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         parts = urlsplit(request.url)
-        body = request.body or b""
+        body: Any = request.body or b""  # the stubs know less than what botocore sends
+        prepared: Mapping[str, Any] = request.headers
         headers = {
             name: value.decode() if isinstance(value, bytes) else str(value)
-            for name, value in request.headers.items()
+            for name, value in prepared.items()
         }
         answer = self.http(
             request.method or "POST",
@@ -157,7 +159,8 @@ class InProcessDriver:
             headers={**headers, "host": parts.netloc},
             body=body.encode() if isinstance(body, str) else bytes(body),
         )
-        return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
+        answered: Any = dict(answer.headers)
+        return AWSResponse(request.url, answer.status, answered, _Raw(answer.body))
 
 
 class _Raw:
