@@ -148,7 +148,7 @@ class InProcessDriver:
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         parts = urlsplit(request.url)
         body: Any = request.body or b""  # the stubs know less than what botocore sends
-        prepared: Mapping[str, Any] = request.headers
+        prepared: Any = request.headers
         headers = {
             name: value.decode() if isinstance(value, bytes) else str(value)
             for name, value in prepared.items()
