@@ -40,7 +40,7 @@ serve: .venv/.synced
 
 # Static checks first and side by side: they are quick and a red one saves the wait for the tests.
 test: .venv/.synced
-	@$(MAKE) --no-print-directory -j $(WORKERS) --output-sync=target check
+	@$(MAKE) --no-print-directory --keep-going -j $(WORKERS) --output-sync=target check
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 check: format-check lint types pyright imports

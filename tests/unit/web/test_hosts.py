@@ -25,7 +25,15 @@ def hosts() -> RegistryHosts:
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost:5050", "LOCALHOST", "127.0.0.1:5050", "127.9.9.9", "[::1]:5050", "images.example", "images.example:80"],
+    [
+        "localhost:5050",
+        "LOCALHOST",
+        "127.0.0.1:5050",
+        "127.9.9.9",
+        "[::1]:5050",
+        "images.example",
+        "images.example:80",
+    ],
 )
 def test_a_plain_name_means_the_default_registry(hosts: RegistryHosts, host: str) -> None:
     assert hosts.resolve(host) == DEFAULT
@@ -63,7 +71,9 @@ def test_a_host_that_is_not_served_is_told_so(hosts: RegistryHosts, host: str, t
         hosts.resolve(host)
 
 
-def test_the_default_registry_is_told_by_its_plain_name_and_every_other_by_its_full_one(hosts: RegistryHosts) -> None:
+def test_the_default_registry_is_told_by_its_plain_name_and_every_other_by_its_full_one(
+    hosts: RegistryHosts,
+) -> None:
     assert hosts.repository_uri(DEFAULT, "team/app") == "localhost:5050/team/app"
     assert hosts.endpoint(DEFAULT) == "http://localhost:5050"
     assert hosts.repository_uri(OTHER, "app") == "123456789012.dkr.ecr.eu-west-1.localhost:5050/app"
