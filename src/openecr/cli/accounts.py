@@ -64,13 +64,16 @@ def _obey(
     after: str | None = None,
 ) -> dict[str, Any]:
     from openecr.cli.control import ask
-    from openecr.cli.offline import obey
     from openecr.web.control import Command
 
     data: Path = read_settings(flags).data
     question = Command(command=command, account=account, after=after)
     answer = ask(data, question)
-    return obey(data, question) if answer is None else answer
+    if answer is None:
+        from openecr.cli.offline import obey
+
+        answer = obey(data, question)
+    return answer
 
 
 def _tell_key(answer: dict[str, Any], *, as_json: bool) -> None:

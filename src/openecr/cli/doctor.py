@@ -15,9 +15,9 @@ def doctor(**flags: Any) -> None:
 
     Each line says ok, note or problem; a problem comes with its mend and makes the exit status 1.
     """
+    settings = read_settings(flags)
     from openecr.cli.checks import Level, examine
 
-    settings = read_settings(flags)
     found_problem = False
     for finding in examine(settings):
         click.echo(f"{finding.level.value:8} {finding.text}")

@@ -1,0 +1,177 @@
+"""The control socket: private, bounded, and a way to every command."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from openecr.adapters.clocks import SystemClock
+from openecr.adapters.ids import SystemIds
+from openecr.adapters.keys import MasterKeyRing
+from openecr.application.accounts import Accounts
+from openecr.cli.control import ask
+from openecr.domain.accounts import RootKey
+from openecr.domain.errors import OperatorError
+from openecr.store.migrating import migrate_sqlite
+from openecr.store.sqlite import SqliteDatabase
+from openecr.web.control import ACCOUNTS_PER_PAGE, LINE_MAX_BYTES, Command, ControlServer
+
+ACCOUNT = "111111111111"
+
+
+@dataclass
+class Heard:
+    """What the server told the rest of the program."""
+
+    data: Path
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: list[RootKey] = field(default_factory=list)
+
+    async def ask(self, **command: Any) -> dict[str, Any] | None:
+        return await anyio.to_thread.run_sync(lambda: ask(self.data, Command(**command)))
+
+
+@pytest.fixture
+async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
+    # Deeper than a socket's address may be long.
+    data = tmp_path / ("deep" * 20) / ("er" * 40)
+    data.mkdir(parents=True)
+    metadata = data / "metadata.sqlite"
+    migrate_sqlite(metadata, data / "activity.sqlite")
+    failures: list[BaseException] = []
+    database = SqliteDatabase(metadata, on_failure=failures.append)
+    accounts = Accounts(
+        database=database, keys=MasterKeyRing({1: bytes(32)}), clock=SystemClock(), ids=SystemIds()
+    )
+    await accounts.ensure()
+    told = Heard(data)
+    server = ControlServer(
+        data / "control.sock",
+        accounts=accounts,
+        stop=told.stopped.set,
+        key_changed=told.keys.append,
+        status={"pid": "7"},
+    )
+    await server.start()
+    yield told
+    await server.close()
+    await database.close()
+    assert failures == []
+
+
+async def test_accounts_are_made_listed_and_given_new_keys(heard: Heard) -> None:
+    made = await heard.ask(command="account-create", account=ACCOUNT)
+    assert made is not None
+    assert (made["account"], len(made["secret_access_key"])) == (ACCOUNT, 40)
+    rotated = await heard.ask(command="account-rotate-key", account=ACCOUNT)
+    assert rotated is not None
+    assert [key.access_key_id for key in heard.keys] == [rotated["access_key_id"]]
+    listed = await heard.ask(command="account-list")
+    assert listed is not None
+    found = [(item["account"], item["is_default"], item["access_key_ids"]) for item in listed["accounts"]]
+    assert found[1] == (ACCOUNT, False, [rotated["access_key_id"]])
+    assert found[0][:2] == ("000000000000", True)
+
+
+async def test_a_long_list_comes_in_pages(heard: Heard) -> None:
+    for number in range(1, ACCOUNTS_PER_PAGE + 1):
+        await heard.ask(command="account-create", account=f"{number:012}")
+    first = await heard.ask(command="account-list")
+    assert first is not None
+    assert (len(first["accounts"]), first["after"]) == (ACCOUNTS_PER_PAGE, f"{ACCOUNTS_PER_PAGE - 1:012}")
+    second = await heard.ask(command="account-list", after=first["after"])
+    assert second is not None
+    assert [account["account"] for account in second["accounts"]] == [f"{ACCOUNTS_PER_PAGE:012}"]
+
+
+async def test_a_mistake_is_told_in_a_line(heard: Heard) -> None:
+    with pytest.raises(OperatorError, match="twelve digits"):
+        await heard.ask(command="account-create", account="1")
+    with pytest.raises(OperatorError, match="there is no account"):
+        await heard.ask(command="account-rotate-key", account=ACCOUNT)
+    assert heard.keys == []
+
+
+async def test_status_and_stop(heard: Heard) -> None:
+    assert await heard.ask(command="status") == {"pid": "7"}
+    assert not heard.stopped.is_set()
+    assert await heard.ask(command="stop") == {}
+    assert heard.stopped.is_set()
+
+
+async def test_the_socket_is_its_owners_only(heard: Heard) -> None:
+    assert stat.S_IMODE((heard.data / "control.sock").stat().st_mode) == 0o600
+
+
+async def speak(data: Path, sent: bytes) -> bytes:
+    """Send bytes as they are and return all that comes back."""
+    folder = os.open(data, os.O_RDONLY)
+    try:
+        reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/control.sock")
+    finally:
+        os.close(folder)
+    writer.write(sent)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense\n",
+        b"{}\n",
+        b'{"command":"format-disk"}\n',
+        b'{"command":"status","x":1}\n',
+        b"[]\n",
+        b"\xff\n",
+        b"\n",
+    ],
+)
+async def test_what_is_no_command_is_refused_and_the_next_one_obeyed(heard: Heard, line: bytes) -> None:
+    answers = (await speak(heard.data, line + b'{"command":"status"}\n')).splitlines()
+    assert "does not know this command" in json.loads(answers[0])["error"]
+    assert json.loads(answers[1]) == {"result": {"pid": "7"}}
+
+
+async def test_a_line_without_end_is_not_kept(heard: Heard) -> None:
+    assert await speak(heard.data, b"x" * (LINE_MAX_BYTES + 10)) == b""
+    assert await heard.ask(command="status") == {"pid": "7"}
+
+
+async def test_too_many_connections_are_closed(heard: Heard) -> None:
+    folder = os.open(heard.data, os.O_RDONLY)
+    address = f"/proc/self/fd/{folder}/control.sock"
+    kept = [await asyncio.open_unix_connection(address) for _ in range(8)]
+    for _, writer in kept:  # each has been accepted once it was answered
+        writer.write(b'{"command":"status"}\n')
+    for reader, _ in kept:
+        assert await reader.readline() != b""
+    reader, extra = await asyncio.open_unix_connection(address)
+    assert await reader.read() == b""
+    for writer in (extra, *(writer for _, writer in kept)):
+        writer.close()
+        await writer.wait_closed()
+    os.close(folder)
+
+
+async def test_a_dead_servers_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert await anyio.to_thread.run_sync(lambda: ask(tmp_path, Command(command="status"))) is None
+
+
+async def test_where_no_server_runs_nobody_answers(tmp_path: Path) -> None:
+    assert ask(tmp_path, Command(command="status")) is None
+    assert ask(tmp_path / "absent", Command(command="status")) is None
