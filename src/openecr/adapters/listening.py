@@ -16,7 +16,6 @@ def check_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-            probe.listen(1)
         except PermissionError as error:
             raise CannotStart(
                 message=f"port {port} needs more rights: use --port with 1024 or above"
