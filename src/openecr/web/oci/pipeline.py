@@ -1,0 +1,183 @@
+"""The way of every request through the registry face, in one visible list.
+
+Parse the path, find the registry, authenticate, find the row, read the name, authorize, bound the body, handle;
+whatever is raised on the way is translated by the one table. A caller who may not do a thing learns from the answer
+nothing about what exists: names are looked up by the authorizer, and only for those who may.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openecr.application.authentication import Authenticator
+from openecr.application.authorization import denial
+from openecr.application.limits import Limits
+from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.decisions import Decision, Grant, Outcome, Requirement
+from openecr.domain.errors import (
+    AccessDenied,
+    DomainError,
+    InvalidLayerPart,
+    LayerPartLengthMismatch,
+    LayerTooLarge,
+    ManifestTooLarge,
+    Unavailable,
+)
+from openecr.domain.names import is_repository_name
+from openecr.domain.registries import RegistryId
+from openecr.ports.clock import Clock
+from openecr.web.messages import Headers, Request, Response
+from openecr.web.oci.call import Call, Services, parse_query
+from openecr.web.oci.credentials import challenge, password_of
+from openecr.web.oci.errors import UNAUTHORIZED, ProtocolError, Refusal, refusal, row_of
+from openecr.web.oci.paths import Target, parse_path
+from openecr.web.oci.routes import BodyBound, Route, Scope, find_route
+from openecr.web.oci.uploads import session_headers
+
+_UNKNOWN_DOOR = "unknown"
+_MAX_USER_AGENT_CHARACTERS = 512
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How far a request has come; what its outcome says."""
+
+    context: RequestContext
+    target: Target | None
+    door: str = _UNKNOWN_DOOR
+    caller: Caller | None = None
+    requirement: Requirement | None = None
+    decision: Decision | None = None
+    error_code: str | None = None
+
+
+class RegistryFace:
+    """Answers requests under `/v2`."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        authenticator: Authenticator,
+        resolve_host: Callable[[str], RegistryId],
+        clock: Clock,
+        record: Callable[[Outcome], None],
+    ) -> None:
+        """`resolve_host` raises RegistryNotServed; `record` takes the one outcome of each request."""
+        self._services = services
+        self._authenticator = authenticator
+        self._resolve_host = resolve_host
+        self._clock = clock
+        self._record = record
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request. What is no domain error is a bug and goes up, after its outcome is recorded."""
+        started = time.monotonic_ns()
+        progress = _Progress(context=self._context(request), target=parse_path(request.path))
+        status = 500
+        try:
+            response = await self._answer(request, progress)
+            status = response.status
+        finally:
+            self._finish(progress, status, time.monotonic_ns() - started)
+        return response
+
+    async def _answer(self, request: Request, progress: _Progress) -> Response:
+        try:
+            return await self._serve(request, progress)
+        except (DomainError, Unavailable, ProtocolError) as error:
+            progress.error_code = row_of(error).code
+            return refusal(error, _headers_of(error, request, progress.target))
+
+    async def _serve(self, request: Request, progress: _Progress) -> Response:
+        registry = self._resolve_host(request.host)
+        progress.context = context = self._context(request, registry.region)
+        password = password_of(request.header("authorization"))
+        progress.caller = caller = await self._authenticator.by_token(password, region=registry.region)
+        query = parse_query(request.query)
+        route = find_route(request, progress.target, query)
+        target = progress.target
+        assert target is not None, "find_route refuses a path that names nothing"
+        progress.door = route.door
+        _check_name(route, target)
+        progress.requirement = requirement = route.requirement(registry, target)
+        grant = None
+        if requirement is not None:
+            grant = await self._services.authorizer.decide(caller, context, requirement)
+            progress.decision = grant.decision
+            _check_allowed(grant)
+        _check_length(request, route, self._services.limits)
+        call = Call(
+            request=request,
+            query=query,
+            target=target,
+            registry=registry,
+            context=context,
+            caller=caller,
+            decided=grant,
+        )
+        return await route.handler(self._services, call)
+
+    def _context(self, request: Request, region: str = "") -> RequestContext:
+        return RequestContext(
+            requested_at=self._clock.now(),
+            request_id=request.request_id,
+            region=region,
+            source_address=request.client_address,
+            is_secure_transport=request.scheme == "https",
+            user_agent=(request.header("user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
+        )
+
+    def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
+        requirement = progress.requirement
+        self._record(
+            Outcome(
+                door=progress.door,
+                context=progress.context,
+                caller=progress.caller,
+                resources=() if requirement is None else (requirement.resource,),
+                decision=progress.decision,
+                status=status,
+                error_code=progress.error_code,
+                duration_microseconds=elapsed_nanoseconds // 1000,
+            )
+        )
+
+
+def _check_name(route: Route, target: Target) -> None:
+    if route.scope is Scope.REPOSITORY and not is_repository_name(target.name):
+        raise ProtocolError(
+            code="NAME_INVALID", status=400, message=f"The repository name '{target.name[:256]}' is malformed"
+        )
+
+
+def _check_allowed(grant: Grant) -> None:
+    if grant.decision is not Decision.ALLOW:
+        raise AccessDenied(message=denial(grant))
+
+
+def _check_length(request: Request, route: Route, limits: Limits) -> None:
+    """Refuse a body whose declared length is over the door's bound before a byte of it is read."""
+    length = request.content_length
+    if length is None:
+        return
+    match route.body:
+        case BodyBound.NOTHING:
+            return
+        case BodyBound.MANIFEST:
+            if length > limits.manifest_max_bytes:
+                raise ManifestTooLarge(limit_bytes=limits.manifest_max_bytes)
+        case BodyBound.LAYER:
+            if length > limits.layer_max_bytes:
+                raise LayerTooLarge(limit_bytes=limits.layer_max_bytes)
+
+
+def _headers_of(error: Refusal, request: Request, target: Target | None) -> Headers:
+    """Return what a client needs to mend an error: the challenge, or where to resume."""
+    if row_of(error).code == UNAUTHORIZED:
+        return (challenge(request.scheme, request.host),)
+    if isinstance(error, InvalidLayerPart | LayerPartLengthMismatch) and target is not None:
+        return session_headers(target.name, error.upload_id, error.received_bytes)
+    if isinstance(error, Unavailable):
+        return (("retry-after", "5"),)
+    return ()
