@@ -17,6 +17,9 @@ FORMAT = "1"
 """Raised when a newer version lays the folder out differently."""
 
 _PID_MAX_CHARACTERS = 20
+_MARKER = "format"
+_MAY_LIE_THERE = frozenset({"openecr.toml", "lost+found", "lock"})
+"""What a folder may hold before its first use: settings, what a fresh volume has, the trace of a failed start."""
 
 
 class DataFolderBusy(CannotStart):
@@ -33,6 +36,7 @@ class DataFolder:
     @classmethod
     def acquire(cls, path: Path) -> Self:
         """Make the folder where it is missing and take it. Raises DataFolderBusy, CannotStart."""
+        _refuse_strange(path)
         ensure_private_folder(path)
         descriptor = _lock(path / "lock")
         try:
@@ -85,6 +89,26 @@ class DataFolder:
         self.release()
 
 
+def is_strange(path: Path) -> bool:
+    """Tell whether a folder holds other things than ours, a home or /tmp, say. Raises OSError."""
+    if not path.exists() or (path / _MARKER).exists():
+        return False
+    names = (entry.name for entry in path.iterdir())
+    return any(name not in _MAY_LIE_THERE and not name.startswith(f".{_MARKER}.") for name in names)
+
+
+def _refuse_strange(path: Path) -> None:
+    """Keep hands off folders of other programs: ours is closed to everyone else."""
+    try:
+        strange = is_strange(path)
+    except OSError as error:
+        raise CannotStart(message=f"cannot use the folder {path}: {error.strerror}") from error
+    if strange:
+        raise CannotStart(
+            message=f"{path} holds other things than OpenECR's data: give --data a folder that is new or empty"
+        )
+
+
 def _lock(path: Path) -> int:
     """Lock the file and write our process id into it, for the message that another process shows."""
     try:
@@ -109,7 +133,7 @@ def _lock(path: Path) -> int:
 
 
 def _check_format(path: Path) -> None:
-    marker = path / "format"
+    marker = path / _MARKER
     try:
         if not marker.exists():
             create_private_file(marker, f"{FORMAT}\n".encode())

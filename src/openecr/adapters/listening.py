@@ -5,8 +5,6 @@ import socket
 
 from openecr.domain.errors import CannotStart
 
-PRIVILEGED_PORTS = 1024
-
 
 def check_port(host: str, port: int) -> None:
     """Raise CannotStart where `host` cannot be listened on at `port`."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from openecr.adapters import tls
 from openecr.adapters.clocks import SystemClock
+from openecr.adapters.data_folder import is_strange
 from openecr.adapters.env_file import FILE_NAME
 from openecr.adapters.listening import check_port
 from openecr.adapters.private_files import others_may_read
@@ -81,6 +82,9 @@ def _data_folder(data: Path) -> Iterator[Finding]:
         yield _problem(
             f"{data} is no folder that this user may write to", "chown it, or choose another --data"
         )
+        return
+    if is_strange(data):
+        yield _problem(f"{data} holds other things than OpenECR's data", "give --data a new or empty folder")
         return
     exposed = [path for path in _private_paths(data) if others_may_read(path)]
     for path in exposed:

@@ -131,8 +131,8 @@ def _find(
     flag = flags.get(setting.name)
     if flag is not None and flag != ():
         return _Given(source=setting.flag or setting.name, value=flag, base=Path.cwd())
-    if setting.variable in environ:
-        text = environ[setting.variable]
+    text = environ.get(setting.variable, "")
+    if text:  # a variable that is empty was not given
         value = [part.strip() for part in text.split(",") if part.strip()] if setting.is_list else text
         return _Given(source=setting.variable, value=value, base=Path.cwd())
     if setting.toml_key in file.keys and file.path is not None:
@@ -170,7 +170,7 @@ def _limits(file: _File, environ: Mapping[str, str], names: Collection[str]) -> 
     }
     for name in names:
         variable = f"OPENECR_{name.upper()}"
-        if variable in environ:
+        if environ.get(variable):
             given[name] = (variable, environ[variable])
     return {name: _limit(source, value) for name, (source, value) in given.items()}
 

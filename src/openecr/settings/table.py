@@ -52,6 +52,11 @@ class Setting:
 _STRINGS = tuple[str, ...]
 
 
+def _check_path(value: str) -> None:
+    if not value.strip() or "\0" in value:
+        raise ValueError("it is no path")
+
+
 def _check_host(value: str) -> None:
     if value != "localhost":
         try:
@@ -103,6 +108,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default="",
         default_text="`openecr` in the user's data home (`~/.local/share/openecr`)",
+        check=_check_path,
         description="Folder that holds everything: database, blobs, keys, the `env` file.",
     ),
     Setting(
@@ -178,6 +184,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
+        check=_check_path,
         description="PEM file with a certificate of yours and its chain; needs `tls_key`.",
     ),
     Setting(
@@ -186,6 +193,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
+        check=_check_path,
         description="PEM file with the certificate's private key, without a passphrase.",
     ),
     Setting(

@@ -105,3 +105,21 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(CannotStart, match="Not a directory"):
         DataFolder.acquire(path)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(CannotStart, match="holds other things"):
+        DataFolder.acquire(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_with_settings_or_of_a_start_that_failed_is_used(tmp_path: Path) -> None:
+    for name in ("openecr.toml", "lock", ".format.0123456789abcdef"):
+        (tmp_path / name).touch()
+    (tmp_path / "lost+found").mkdir()
+    DataFolder.acquire(tmp_path).release()
+    (tmp_path / "anything").touch()
+    DataFolder.acquire(tmp_path).release()

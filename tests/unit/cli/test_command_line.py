@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from openecr import __version__
+from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.cli.main import cli
 from tests.running import exported, free_port
@@ -140,7 +141,7 @@ def test_the_doctor_tells_a_problem_and_its_mend(
 
 
 def test_the_doctor_sees_what_others_may_read(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
+    DataFolder.acquire(tmp_path).release()
     write_environment(tmp_path, KEY).chmod(0o644)
     result = doctor(tmp_path)
     assert result.exit_code == 1
@@ -148,8 +149,13 @@ def test_the_doctor_sees_what_others_may_read(tmp_path: Path) -> None:
     assert f"chmod 600 {tmp_path}/env" in result.stdout
 
 
+def test_the_doctor_warns_of_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    assert f"problem  {tmp_path} holds other things" in doctor(tmp_path).stdout
+
+
 def test_the_doctor_misses_the_master_key_of_a_database(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
+    DataFolder.acquire(tmp_path).release()
     (tmp_path / "metadata.sqlite").touch()
     result = doctor(tmp_path)
     assert "holds no master key" in result.stdout

@@ -1,5 +1,6 @@
 """Settings: what wins over what, and how a mistake is told."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,18 @@ def test_switches_are_words_in_variables(tmp_path: Path, text: str, value: bool)
 
 def test_a_switch_is_turned_off_by_its_flag(tmp_path: Path) -> None:
     assert read(tmp_path, "access_log = true", access_log=False).access_log is False
+
+
+def test_an_empty_variable_was_not_given(tmp_path: Path) -> None:
+    environ = {"OPENECR_PORT": "", "OPENECR_REGIONS": "", "OPENECR_LAYER_PARTS": "", "OPENECR_DATA": ""}
+    settings = read(tmp_path, environ={**environ, "XDG_DATA_HOME": "/x"})
+    assert (settings.port, settings.regions, settings.limits) == (5050, ("us-east-1",), {})
+    assert settings.data == Path("/x/openecr")
+
+
+@pytest.mark.parametrize("text", ["", " ", "\0"])
+def test_an_empty_path_does_not_mean_the_folder_of_the_moment(tmp_path: Path, text: str) -> None:
+    assert "no path" in refusal(tmp_path, f"data = {json.dumps(text)}")
 
 
 def test_paths_in_the_file_start_at_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
