@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from openecr.adapters.keys import MasterKeyRing
 from openecr.application.accounts import FIRST_ACCOUNT_ID, SECRET_PURPOSE, Accounts, associated_data
 from openecr.application.authentication import Authenticator
-from openecr.application.authorization_tokens import AuthorizationTokens
+from openecr.application.authorization_tokens import LIFETIME_SECONDS, AuthorizationTokens
 from openecr.domain.accounts import Account, RootKey, SealedKey
 from openecr.domain.callers import Root, User
 from openecr.domain.errors import AccountUnusable, TokenExpired, TokenInvalid
@@ -20,21 +20,12 @@ from openecr.store import access_keys, accounts
 from openecr.store.database import Database
 from openecr.store.statements import Statement
 from openecr.store.tables import ACCESS_KEYS
+from openecr.testing.clocks import MovableClock
 
 REGION = "us-east-1"
 OTHER_ACCOUNT = "111111111111"
 KEYS = MasterKeyRing({1: bytes(range(32))})
 COUNT_KEYS = Statement(select(func.count()).select_from(ACCESS_KEYS))
-
-
-@dataclass
-class HandClock:
-    """A clock that is set by hand."""
-
-    at: int = 1_900_000_000_000_000
-
-    def now(self) -> int:
-        return self.at
 
 
 @dataclass
@@ -55,7 +46,7 @@ class House:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.clock = HandClock()
+        self.clock = MovableClock(1_900_000_000_000_000)
         self.accounts = Accounts(database=database, keys=KEYS, clock=self.clock, ids=CountedIds())
         self.tokens = AuthorizationTokens(keys=KEYS, clock=self.clock)
         self.authenticator = Authenticator(database=database, keys=KEYS, tokens=self.tokens)
@@ -170,7 +161,7 @@ async def test_accounts_are_listed_in_pages_with_the_keys_that_work(house: House
             break
     assert [account.account_id for account in seen] == sorted(made)
     assert all(account.access_key_ids == (made[account.account_id].access_key_id,) for account in seen)
-    assert all(account.created_at == house.clock.at for account in seen)
+    assert all(account.created_at == house.clock.now() for account in seen)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -211,7 +202,7 @@ async def test_rotating_replaces_the_key_at_once_and_raises_the_epoch(house: Hou
 async def test_rotating_many_times_keeps_two_rows(house: House) -> None:
     newest = await house.accounts.ensure()
     for _ in range(4):
-        house.clock.at += 1
+        house.clock.move(seconds=1)
         newest = await house.accounts.rotate_key(FIRST_ACCOUNT_ID)
     page = await house.accounts.list(PageRequest(limit=1))
     assert page.items[0].access_key_ids == (newest.access_key_id,)
@@ -256,7 +247,7 @@ async def test_a_token_is_refused_on_another_regions_host(house: House) -> None:
 
 async def test_a_token_ends(house: House) -> None:
     token = house.tokens.issue(root(await house.accounts.ensure()), REGION)
-    house.clock.at = token.expires_at
+    house.clock.move(seconds=LIFETIME_SECONDS)
     with pytest.raises(TokenExpired):
         await house.authenticator.by_token(token.token_text, region=REGION)
 

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -17,37 +16,29 @@ from openecr.application.authorization_tokens import (
 )
 from openecr.domain.callers import FederatedUser, RoleSession, Root, Session, User
 from openecr.domain.errors import TokenExpired, TokenInvalid
+from openecr.testing.clocks import MovableClock
 
 REGION = "us-east-1"
 KEYS = MasterKeyRing({1: bytes(32)})
 CALLER = Root(account_id="000000000000", access_key_id="AKIAIOSFODNN7EXAMPLE")
 
 
-@dataclass
-class HandClock:
-    """A clock that is set by hand."""
-
-    at: int = 1_900_000_000_000_000
-
-    def now(self) -> int:
-        return self.at
-
-    def pass_seconds(self, seconds: int) -> None:
-        self.at += seconds * 1_000_000
+def hand_clock() -> MovableClock:
+    return MovableClock(1_900_000_000_000_000)
 
 
-def make(clock: HandClock | None = None, keys: MasterKeyRing = KEYS) -> AuthorizationTokens:
-    return AuthorizationTokens(keys=keys, clock=clock or HandClock())
+def make(clock: MovableClock | None = None, keys: MasterKeyRing = KEYS) -> AuthorizationTokens:
+    return AuthorizationTokens(keys=keys, clock=clock or hand_clock())
 
 
 def test_a_token_says_who_where_and_until_when() -> None:
-    clock = HandClock()
+    clock = hand_clock()
     token = make(clock).issue(CALLER, REGION)
     claims = make(clock).open(token.token_text, region=REGION)
     assert (claims.region, claims.account_id) == (REGION, "000000000000")
     assert (claims.principal_id, claims.access_key_id) == (CALLER.unique_id, CALLER.access_key_id)
-    assert (claims.issued_at, claims.expires_at, claims.session) == (clock.at, token.expires_at, None)
-    assert token.expires_at == clock.at + 12 * 60 * 60 * 1_000_000
+    assert (claims.issued_at, claims.expires_at, claims.session) == (clock.now(), token.expires_at, None)
+    assert token.expires_at == clock.now() + 12 * 60 * 60 * 1_000_000
 
 
 def test_a_token_survives_the_aws_cli_and_windows_credential_store() -> None:
@@ -87,23 +78,23 @@ def test_two_logins_get_different_tokens_and_both_work() -> None:
 
 
 def test_a_token_works_for_twelve_hours_and_no_longer() -> None:
-    clock = HandClock()
+    clock = hand_clock()
     tokens = make(clock)
     text = tokens.issue(CALLER, REGION).token_text
-    clock.pass_seconds(LIFETIME_SECONDS - 1)
+    clock.move(seconds=LIFETIME_SECONDS - 1)
     tokens.open(text, region=REGION)
-    clock.pass_seconds(1)
+    clock.move(seconds=1)
     with pytest.raises(TokenExpired):
         tokens.open(text, region=REGION)
 
 
 def test_a_token_is_refused_in_another_region_even_when_expired() -> None:
-    clock = HandClock()
+    clock = hand_clock()
     tokens = make(clock)
     text = tokens.issue(CALLER, REGION).token_text
     with pytest.raises(TokenInvalid):
         tokens.open(text, region="eu-west-1")
-    clock.pass_seconds(LIFETIME_SECONDS)
+    clock.move(seconds=LIFETIME_SECONDS)
     with pytest.raises(TokenInvalid):
         tokens.open(text, region="eu-west-1")
 
@@ -141,13 +132,13 @@ def test_a_text_longer_than_any_token_is_refused_unread() -> None:
 
 
 def test_a_token_that_was_opened_before_is_checked_again() -> None:
-    clock = HandClock()
+    clock = hand_clock()
     tokens = make(clock)
     text = tokens.issue(CALLER, REGION).token_text
     for _ in range(3):
         tokens.open(text, region=REGION)
     with pytest.raises(TokenInvalid):
         tokens.open(text, region="eu-west-1")
-    clock.pass_seconds(LIFETIME_SECONDS)
+    clock.move(seconds=LIFETIME_SECONDS)
     with pytest.raises(TokenExpired):
         tokens.open(text, region=REGION)
