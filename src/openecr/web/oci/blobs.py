@@ -8,8 +8,8 @@ from openecr.domain.errors import LayerNotFound
 from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
 from openecr.web.oci.call import Call, Services
 from openecr.web.oci.errors import API_VERSION, ProtocolError
-from openecr.web.oci.ranges import ByteRange, Unsatisfiable, parse_ranges
 from openecr.web.oci.replies import content_type, empty_reply, is_unchanged, not_modified, parse_digest
+from openecr.web.ranges import ByteRange, Unsatisfiable, parse_ranges
 
 # A blob is whatever somebody pushed, under the type that they chose: no browser may run it under our name.
 _FIXED: Headers = (

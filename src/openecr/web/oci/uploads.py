@@ -16,8 +16,8 @@ from openecr.web.oci.actions import MOUNT_SOURCE
 from openecr.web.oci.call import Call, Services
 from openecr.web.oci.errors import ProtocolError
 from openecr.web.oci.paths import blob_url, upload_url
-from openecr.web.oci.ranges import parse_content_range
 from openecr.web.oci.replies import empty_reply, parse_digest
+from openecr.web.ranges import parse_content_range
 
 _UPLOAD_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openecr.web.oci.ranges import MAX_RANGES, ByteRange, Unsatisfiable, parse_content_range, parse_ranges
+from openecr.web.ranges import MAX_RANGES, ByteRange, Unsatisfiable, parse_content_range, parse_ranges
 
 SIZE = 1000
 
