@@ -99,11 +99,18 @@ def ensure_certificate(data: Path, names: Sequence[str], *, now_at: int) -> TlsF
     return files
 
 
+def own_certificate(certificate: Path, key: Path) -> TlsFiles:
+    """Return the operator's own files. Raises CannotStart where they cannot be read or do not belong together."""
+    if _load(certificate, key) is None:
+        raise CannotStart(message=_unusable(certificate, key))
+    return TlsFiles(certificate=certificate, key=key)
+
+
 def check_certificate(files: TlsFiles, *, now_at: int) -> list[str]:
     """Return what is wrong with a certificate and its key, a line each; empty where nothing is."""
     current = _load(files.certificate, files.key)
     if current is None:
-        return [f"{files.certificate} and {files.key} are missing, unreadable, or do not belong together"]
+        return [_unusable(files.certificate, files.key)]
     now, problems = _instant(now_at), list[str]()
     if now < current.not_valid_before_utc:
         problems.append(f"{files.certificate} is valid only from {current.not_valid_before_utc:%Y-%m-%d}")
@@ -251,6 +258,10 @@ def _load(certificate: Path, key: Path) -> x509.Certificate | None:
     except (OSError, ValueError, TypeError):
         return None
     return loaded if loaded.public_key() == private.public_key() else None
+
+
+def _unusable(certificate: Path, key: Path) -> str:
+    return f"{certificate} and {key} are missing, unreadable, behind a passphrase, or do not belong together"
 
 
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:

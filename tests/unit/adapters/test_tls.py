@@ -16,6 +16,7 @@ from openecr.adapters.tls import (
     TlsFiles,
     check_certificate,
     ensure_certificate,
+    own_certificate,
     registry_names,
     trust_hints,
 )
@@ -181,6 +182,17 @@ def test_what_is_wrong_with_a_certificate_is_told(tmp_path: Path) -> None:
     assert "valid only from" in check_certificate(files, now_at=NOW - 9 * DAY)[0]
     files.key.unlink()
     assert "missing" in check_certificate(files, now_at=NOW)[0]
+
+
+def test_the_operators_own_files_must_be_readable_and_belong_together(tmp_path: Path) -> None:
+    files = ensure_certificate(tmp_path, NAMES, now_at=NOW)
+    other = ensure_certificate(tmp_path / "other", NAMES, now_at=NOW)
+    assert own_certificate(files.certificate, files.key) == TlsFiles(
+        certificate=files.certificate, key=files.key
+    )
+    for certificate_file, key in ((files.certificate, other.key), (tmp_path / "absent", files.key)):
+        with pytest.raises(CannotStart, match="do not belong together"):
+            own_certificate(certificate_file, key)
 
 
 def test_hints_name_the_ca_and_every_host_in_commands_that_a_shell_reads() -> None:
