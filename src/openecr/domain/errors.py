@@ -264,6 +264,15 @@ class LayerInaccessible(DomainError):
         )
 
 
+class LayerInUse(DomainError):
+    """A layer is taken out of a repository while an image of it still needs it (registry face only)."""
+
+    def __init__(self, *, digest: str, repository_name: str) -> None:
+        super().__init__(
+            message=f"The layer with digest '{digest}' is required by an image of the repository '{repository_name}'"
+        )
+
+
 class UploadNotFound(DomainError):
     """The upload is unknown, expired, finished or another repository's."""
 

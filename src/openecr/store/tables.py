@@ -32,45 +32,52 @@ METADATA = MetaData(
 BIG = BigInteger().with_variant(Integer, "sqlite")
 """An integer of 64 bits that SQLite accepts as a row id."""
 
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text in byte order, on PostgreSQL too: lists are paged by it, and locales differ between machines."""
+
 # --- the server and its accounts ---------------------------------------------------------------------------------
 
 SERVER_STATE = Table(
     "server_state",
     METADATA,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    sqlite_strict=True,
 )
 """What the first start decided: the default account, the format of the data."""
 
 ACCOUNTS = Table(
     "accounts",
     METADATA,
-    Column("account_id", Text, primary_key=True),
+    Column("account_id", TEXT, primary_key=True),
     Column("created_at", BIG, nullable=False),
     # Raised in the transaction of every change to keys, principals or policies; it validates every cache.
     Column("authorization_epoch", BIG, nullable=False, server_default=text("0")),
+    sqlite_strict=True,
 )
 
 ACCESS_KEYS = Table(
     "access_keys",
     METADATA,
-    Column("access_key_id", Text, primary_key=True),
+    Column("access_key_id", TEXT, primary_key=True),
     Column(
-        "account_id", Text, ForeignKey("accounts.account_id", ondelete="RESTRICT"), nullable=False, index=True
+        "account_id", TEXT, ForeignKey("accounts.account_id", ondelete="RESTRICT"), nullable=False, index=True
     ),
-    Column("principal_id", Text, nullable=False),
+    Column("principal_id", TEXT, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("status", TEXT, nullable=False),
     Column("created_at", BIG, nullable=False),
     CheckConstraint("status IN ('Active', 'Inactive')", name="status"),
+    sqlite_strict=True,
 )
 
 ACCOUNT_SETTINGS = Table(
     "account_settings",
     METADATA,
-    Column("registry_id", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("registry_id", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    sqlite_strict=True,
 )
 
 # --- repositories ------------------------------------------------------------------------------------------------
@@ -79,16 +86,16 @@ REPOSITORIES = Table(
     "repositories",
     METADATA,
     Column("id", BIG, primary_key=True),
-    Column("registry_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("registry_id", TEXT, nullable=False),
+    Column("name", TEXT, nullable=False),
     # 'live', or 'deleted': the name is free at once and a job purges the rest.
-    Column("state", Text, nullable=False, server_default=text("'live'")),
+    Column("state", TEXT, nullable=False, server_default=text("'live'")),
     Column("created_at", BIG, nullable=False),
-    Column("tag_mutability", Text, nullable=False),
-    Column("exclusion_filters", Text, nullable=False),  # a JSON array of wildcard patterns
+    Column("tag_mutability", TEXT, nullable=False),
+    Column("exclusion_filters", TEXT, nullable=False),  # a JSON array of wildcard patterns
     Column("scan_on_push", Integer, nullable=False),
-    Column("encryption_type", Text, nullable=False),
-    Column("kms_key", Text),
+    Column("encryption_type", TEXT, nullable=False),
+    Column("kms_key", TEXT),
     CheckConstraint("state IN ('live', 'deleted')", name="state"),
     Index(
         "uq_repositories_live_name",
@@ -105,14 +112,16 @@ REPOSITORIES = Table(
         postgresql_where=text("state = 'deleted'"),
     ),
     sqlite_autoincrement=True,
+    sqlite_strict=True,
 )
 
 RESOURCE_TAGS = Table(
     "resource_tags",
     METADATA,
     Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("key", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    sqlite_strict=True,
 )
 
 # --- blobs and the links through which repositories hold them ----------------------------------------------------
@@ -121,33 +130,35 @@ BLOBS = Table(
     "blobs",
     METADATA,
     Column("id", BIG, primary_key=True),
-    Column("region", Text, nullable=False),
-    Column("key_id", Text, nullable=False, server_default=text("''")),  # content is shared per region and key
-    Column("digest", Text, nullable=False),
+    Column("region", TEXT, nullable=False),
+    Column("key_id", TEXT, nullable=False, server_default=text("''")),  # content is shared per region and key
+    Column("digest", TEXT, nullable=False),
     Column("size_bytes", BIG, nullable=False),
-    Column("location", Text, nullable=False, unique=True),
+    Column("location", TEXT, nullable=False, unique=True),
     Column("header", LargeBinary),  # of the sealed format; NULL: stored in clear
     # 'stored', or 'lost': it proved bad or missing and answers 404 until its digest is uploaded again.
-    Column("state", Text, nullable=False, server_default=text("'stored'")),
+    Column("state", TEXT, nullable=False, server_default=text("'stored'")),
     Column("created_at", BIG, nullable=False),
     CheckConstraint("state IN ('stored', 'lost')", name="state"),
     UniqueConstraint("region", "key_id", "digest"),
     sqlite_autoincrement=True,
+    sqlite_strict=True,
 )
 
 LINKS = Table(
     "links",
     METADATA,
     Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), primary_key=True),
-    Column("digest", Text, primary_key=True),
+    Column("digest", TEXT, primary_key=True),
     Column("blob_id", BIG, ForeignKey("blobs.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("grace_until", BIG, nullable=False, index=True),
+    sqlite_strict=True,
 )
 
 UPLOADS = Table(
     "uploads",
     METADATA,
-    Column("id", Text, primary_key=True),
+    Column("id", TEXT, primary_key=True),
     Column(
         "repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), nullable=False, index=True
     ),
@@ -156,25 +167,28 @@ UPLOADS = Table(
     Column("epoch", BIG, nullable=False),
     Column("started_at", BIG, nullable=False),
     Column("expires_at", BIG, nullable=False, index=True),
+    sqlite_strict=True,
 )
 
 UPLOAD_PARTS = Table(
     "upload_parts",
     METADATA,
-    Column("location", Text, primary_key=True),
+    Column("location", TEXT, primary_key=True),
     # The row is written before the first byte, so that no stored byte is ever unknown to the database.
-    Column("upload_id", Text, ForeignKey("uploads.id", ondelete="RESTRICT"), nullable=False),
+    Column("upload_id", TEXT, ForeignKey("uploads.id", ondelete="RESTRICT"), nullable=False),
     Column("epoch", BIG, nullable=False),
     Column("first_byte", BIG, nullable=False),
     Column("size_bytes", BIG),  # NULL until the part is whole and durable
     Index("ix_upload_parts_upload", "upload_id", "first_byte"),
+    sqlite_strict=True,
 )
 
 DOOMED = Table(
     "doomed",
     METADATA,
-    Column("location", Text, primary_key=True),
+    Column("location", TEXT, primary_key=True),
     Column("not_before", BIG, nullable=False, index=True),
+    sqlite_strict=True,
 )
 """Locations whose rows are gone; their bytes are removed at `not_before`."""
 
@@ -185,10 +199,10 @@ IMAGES = Table(
     METADATA,
     Column("id", BIG, primary_key=True),
     Column("repository_id", BIG, ForeignKey("repositories.id", ondelete="RESTRICT"), nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("media_type", Text, nullable=False),
-    Column("artifact_type", Text),
-    Column("subject_digest", Text),
+    Column("digest", TEXT, nullable=False),
+    Column("media_type", TEXT, nullable=False),
+    Column("artifact_type", TEXT),
+    Column("subject_digest", TEXT),
     Column("size_bytes", BIG, nullable=False),
     Column("manifest_size_bytes", BIG, nullable=False),
     Column("pushed_at", BIG, nullable=False),
@@ -202,6 +216,7 @@ IMAGES = Table(
         postgresql_where=text("subject_digest IS NOT NULL"),
     ),
     sqlite_autoincrement=True,
+    sqlite_strict=True,
 )
 
 MANIFESTS = Table(
@@ -209,24 +224,26 @@ MANIFESTS = Table(
     METADATA,
     Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),
+    sqlite_strict=True,
 )
 
 IMAGE_TAGS = Table(
     "image_tags",
     METADATA,
     Column("repository_id", BIG, primary_key=True),
-    Column("tag", Text, primary_key=True),
+    Column("tag", TEXT, primary_key=True),
     Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("tagged_at", BIG, nullable=False),
+    sqlite_strict=True,
 )
 
 IMAGE_BLOBS = Table(
     "image_blobs",
     METADATA,
     Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
-    Column("digest", Text, primary_key=True),
+    Column("digest", TEXT, primary_key=True),
     Column("repository_id", BIG, nullable=False),
-    Column("media_type", Text, nullable=False),
+    Column("media_type", TEXT, nullable=False),
     ForeignKeyConstraint(
         ["repository_id", "digest"],
         ["links.repository_id", "links.digest"],
@@ -234,6 +251,7 @@ IMAGE_BLOBS = Table(
         ondelete="RESTRICT",
     ),
     Index("ix_image_blobs_link", "repository_id", "digest"),
+    sqlite_strict=True,
 )
 """What keeps a link: the config and layers that an image of the repository names."""
 
@@ -242,6 +260,7 @@ IMAGE_CHILDREN = Table(
     METADATA,
     Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("child_id", BIG, ForeignKey("images.id", ondelete="RESTRICT"), primary_key=True, index=True),
+    sqlite_strict=True,
 )
 """What keeps a child manifest: the indexes of the repository that name it."""
 
@@ -254,4 +273,5 @@ IMAGE_PULLS = Table(
     ACTIVITY,
     Column("image_id", BIG, primary_key=True, autoincrement=False),
     Column("pulled_at", BIG, nullable=False),
+    sqlite_strict=True,
 )

@@ -4,11 +4,10 @@ Source of codes: OCI distribution-spec 1.1, "Error codes", and Docker's Registry
 refusals are ECR's as clients have reported them; where the specification prescribes a status, that one is given.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from openecr.domain import errors
 from openecr.web.messages import Headers, Response
@@ -87,6 +86,7 @@ ERRORS: dict[type[Exception], Row] = {
     # Layers and uploads. A wrong offset is 416 in the specification and in ECR alike.
     errors.LayerNotFound: _row("BLOB_UNKNOWN", 404),
     errors.LayerInaccessible: _row("BLOB_UNKNOWN", 404),
+    errors.LayerInUse: _row("UNSUPPORTED", 405),
     errors.UploadNotFound: _row("BLOB_UPLOAD_UNKNOWN", 404),
     errors.InvalidLayerPart: _row("BLOB_UPLOAD_INVALID", 416),
     errors.LayerPartLengthMismatch: _row("SIZE_INVALID", 400),
@@ -120,5 +120,5 @@ def refusal(error: Refusal, headers: Sequence[tuple[str, str]] = ()) -> Response
     entry: dict[str, Any] = {"code": row.code, "message": error.message}
     if isinstance(error, errors.InvalidManifest):
         entry["detail"] = error.detail
-    body = msgspec.json.encode({"errors": [entry]})
+    body = json.dumps({"errors": [entry]}).encode()  # ASCII, whatever the texts quote
     return Response(status=row.status, headers=(*_JSON_HEADERS, *headers, *own), body=body)

@@ -1,8 +1,7 @@
 """The referrers of a manifest (OCI distribution-spec 1.1, "Listing referrers")."""
 
+import json
 from typing import Any
-
-import msgspec
 
 from openecr.domain.images import Referrer
 from openecr.domain.pages import Page
@@ -38,7 +37,7 @@ async def list_referrers(services: Services, call: Call) -> Response:
     return Response(
         status=200,
         headers=(*_HEADERS, *((_FILTERED,) if types else ()), *headers),
-        body=msgspec.json.encode(index),
+        body=json.dumps(index).encode(),  # annotations may hold what no UTF-8 can say
     )
 
 

@@ -4,12 +4,13 @@ A session's URL never changes and holds no state, so that a client may come back
 """
 
 import re
+from contextlib import suppress
 
 from openecr.application.uploads import FinishRules
 from openecr.domain.blobs import Upload
 from openecr.domain.decisions import Decision, Grant, Requirement
 from openecr.domain.digests import Digest
-from openecr.domain.errors import UnsupportedDigest, UploadNotFound
+from openecr.domain.errors import DomainError, UnsupportedDigest, UploadNotFound
 from openecr.domain.names import is_repository_name
 from openecr.web.messages import Headers, Response
 from openecr.web.oci.actions import MOUNT_SOURCE
@@ -41,28 +42,24 @@ def _created(call: Call, digest: Digest) -> Response:
 
 
 async def start_upload(services: Services, call: Call) -> Response:
-    """Open a session. `digest-algorithm` is only a hint, and every digest that is served can close any session."""
-    return _session(202, call, await services.uploads.start(call.grant))
+    """Open a session. `digest-algorithm` is only a hint: every digest that is served can close any session."""
+    hint = call.parameter("digest-algorithm")
+    return _session(202, call, await services.uploads.start(call.grant, algorithm=hint))
 
 
 async def upload_at_once(services: Services, call: Call) -> Response:
     """Take a whole blob in the request that would have opened a session."""
     digest = _digest_parameter(call)
-    upload = await services.uploads.start(call.grant)
-    finished = False
+    upload = await services.uploads.start(call.grant, algorithm=digest.algorithm)
     try:
         await services.uploads.finish(
-            call.grant,
-            upload.id,
-            [digest],
-            chunks=call.request.stream(),
-            first_byte=None,
-            rules=FinishRules.REGISTRY,
+            call.grant, upload.id, [digest], chunks=call.request.stream(), rules=FinishRules.REGISTRY
         )
-        finished = True
-    finally:
-        if not finished:
+    except DomainError:
+        # The client never heard of this session, so nobody can come back to it.
+        with suppress(UploadNotFound):
             await services.uploads.cancel(call.grant, upload.id)
+        raise
     return _created(call, digest)
 
 
@@ -145,7 +142,10 @@ def _digest_parameter(call: Call) -> Digest:
 
 
 def _part_range(call: Call) -> tuple[int | None, int | None]:
-    """Return where the part starts and how long it says it is, by Content-Range; None, None without one."""
+    """Return where the part starts, by Content-Range, and how long it must be where no Content-Length vouches for it.
+
+    None and None without a Content-Range. A part of declared length that breaks off stays, to be resumed.
+    """
     header = call.request.header("content-range")
     if header is None:
         return None, None
@@ -167,4 +167,4 @@ def _part_range(call: Call) -> tuple[int | None, int | None]:
             status=400,
             message=f"The layer part has {declared} bytes instead of {length_bytes}",
         )
-    return first_byte, length_bytes
+    return first_byte, None if declared is not None else length_bytes

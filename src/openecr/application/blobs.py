@@ -1,0 +1,263 @@
+"""Blobs: found, read, shared and linked to. Only a repository that holds a blob gives access to it."""
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from openecr.application.account_settings import value_of
+from openecr.application.limits import Limits
+from openecr.domain.account_settings import AccountSetting
+from openecr.domain.blobs import Availability, LayerFailure, LayerFailureCode, LayerStatus, StoredBlob
+from openecr.domain.decisions import Grant
+from openecr.domain.digests import Digest
+from openecr.domain.errors import LayerInaccessible, LayerInUse, LayerNotFound, LinkExpired
+from openecr.domain.registries import RegistryId
+from openecr.domain.repositories import Repository
+from openecr.ports.blobs import BlobStore
+from openecr.ports.clock import Clock
+from openecr.ports.keys import KeyRing
+from openecr.store import blobs as blob_rows
+from openecr.store import repositories
+from openecr.store.connections import Connection
+from openecr.store.database import Database
+
+SECOND = 1_000_000
+_LINK_PURPOSE = "download-link"
+_LINK_MAX_CHARACTERS = 2_048
+_DIGEST_MAX_CHARACTERS = 1_000
+
+
+class DownloadLink(msgspec.Struct, frozen=True, array_like=True):
+    """What a download URL says under its seal."""
+
+    version: int
+    account_id: str
+    region: str
+    repository_name: str
+    repository_id: int
+    digest: str
+    caller_account_id: str
+    caller_access_key_id: str
+    expires_at: int
+
+    @property
+    def registry(self) -> RegistryId:
+        """Return the registry that the layer belongs to."""
+        return RegistryId(account_id=self.account_id, region=self.region)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    blob: StoredBlob
+    grace_until: int
+
+
+class Blobs:
+    """The use cases of stored layers and configs, on both faces."""
+
+    def __init__(
+        self, *, database: Database, blobs: BlobStore, keys: KeyRing, clock: Clock, limits: Limits
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._keys = keys
+        self._clock = clock
+        self._limits = limits
+
+    async def find(self, grant: Grant, digest: Digest) -> StoredBlob | None:
+        """Return a blob that the repository holds, or None. Whoever asks may rely on it: its grace is renewed."""
+        repository = grant.require_repository()
+        held = await self._held(repository, digest)
+        if held is None:
+            return None
+        await self._renew_grace(repository, digest, held.grace_until)
+        return held.blob
+
+    async def get(self, grant: Grant, digest: Digest) -> StoredBlob:
+        """Return a blob to be read. Raises LayerNotFound."""
+        repository = grant.require_repository()
+        held = await self._held(repository, digest)
+        if held is None:
+            raise _not_found(repository, str(digest))
+        return held.blob
+
+    def path(self, blob: StoredBlob) -> Path | None:
+        """Return the file that holds the blob's bytes in clear, if there is one."""
+        return self._blobs.path(blob.location)
+
+    def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop) of a blob. Raises Unavailable."""
+        return self._blobs.open(blob.location, start, stop)
+
+    async def check(
+        self, grant: Grant, digests: Sequence[str]
+    ) -> tuple[list[LayerStatus], list[LayerFailure]]:
+        """Tell which layers the repository holds; malformed digests are failures (BatchCheckLayerAvailability)."""
+        statuses: list[LayerStatus] = []
+        failures: list[LayerFailure] = []
+        for text in dict.fromkeys(digests):
+            digest = Digest.find(text)
+            if digest is None:
+                failures.append(_malformed(text))
+                continue
+            blob = await self.find(grant, digest)
+            if blob is None:
+                statuses.append(LayerStatus(digest=text, availability=Availability.UNAVAILABLE))
+            else:
+                statuses.append(
+                    LayerStatus(
+                        digest=text,
+                        availability=Availability.AVAILABLE,
+                        size_bytes=blob.size_bytes,
+                        media_type=blob.media_type,
+                    )
+                )
+        return statuses, failures
+
+    async def unlink(self, grant: Grant, digest: Digest) -> None:
+        """Take a layer out of the repository. Raises LayerNotFound, LayerInUse."""
+        repository = grant.require_repository()
+
+        def unit(connection: Connection) -> None:
+            repositories.require_live(connection, repository)
+            if blob_rows.find_held(connection, repository.id, digest) is None:
+                raise _not_found(repository, str(digest))
+            if not blob_rows.remove_link(connection, repository.id, digest):
+                raise LayerInUse(digest=str(digest), repository_name=repository.name)
+
+        await self._database.write(unit)
+
+    # --- mounts ---
+
+    async def mount_candidates(self, grant: Grant, digest: Digest) -> list[str]:
+        """Return names of repositories of the registry that hold a blob; each is still to be decided on."""
+        registry, limit = grant.registry, self._limits.mount_candidates
+
+        def scan(connection: Connection) -> list[str]:
+            if not _may_mount(connection, registry):
+                return []
+            return blob_rows.list_holders(connection, str(registry), registry.region, digest, limit=limit)
+
+        return await self._database.scan(scan)
+
+    async def mount(self, grant: Grant, sources: Sequence[Grant], digest: Digest) -> StoredBlob | None:
+        """Let the repository hold a blob of the first source that has it, or return None.
+
+        As in ECR: only where the account setting allows it, and only a blob that an image of the source names.
+        """
+        target = grant.require_repository()
+        eligible = [source.repository for source in sources if source.repository is not None]
+        eligible = [
+            source
+            for source in eligible
+            if source.registry == target.registry and source.settings.encryption == target.settings.encryption
+        ]
+
+        def unit(connection: Connection) -> StoredBlob | None:
+            repositories.require_live(connection, target)
+            if not _may_mount(connection, target.registry):
+                return None
+            return next(
+                filter(None, (self._mount_from(connection, source, target, digest) for source in eligible)),
+                None,
+            )
+
+        return await self._database.write(unit) if eligible else None
+
+    def _mount_from(
+        self, connection: Connection, source: Repository, target: Repository, digest: Digest
+    ) -> StoredBlob | None:
+        found = blob_rows.find_held(connection, source.id, digest)
+        if found is None or not blob_rows.is_referenced(connection, source.id, digest):
+            return None
+        grace_until = self._clock.now() + self._limits.link_grace_seconds * SECOND
+        blob_rows.link(connection, target.id, digest, found[0].blob_id, grace_until=grace_until)
+        return found[0]
+
+    # --- download URLs ---
+
+    async def download_link(self, grant: Grant, digest: Digest) -> str:
+        """Return a sealed, short-lived name of a layer. Raises LayerNotFound, LayerInaccessible."""
+        repository = grant.require_repository()
+        blob = await self.get(grant, digest)
+        if not await self._database.read(
+            lambda connection: blob_rows.is_referenced(connection, repository.id, blob.digest)
+        ):
+            raise LayerInaccessible(
+                digest=str(digest),
+                repository_name=repository.name,
+                registry_id=repository.registry.account_id,
+            )
+        link = DownloadLink(
+            version=1,
+            account_id=repository.registry.account_id,
+            region=repository.registry.region,
+            repository_name=repository.name,
+            repository_id=repository.id,
+            digest=str(digest),
+            caller_account_id=grant.caller.account_id,
+            caller_access_key_id=grant.caller.access_key_id,
+            expires_at=self._clock.now() + self._limits.download_link_seconds * SECOND,
+        )
+        sealed = self._keys.seal(_LINK_PURPOSE, msgspec.json.encode(link))
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def open_link(self, token: str) -> DownloadLink:
+        """Read a sealed name. Raises LinkExpired for anything else, or when its time has passed."""
+        if len(token) > _LINK_MAX_CHARACTERS or not token.isascii():
+            raise LinkExpired(message="The URL is malformed")
+        try:
+            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            link = msgspec.json.decode(self._keys.unseal(_LINK_PURPOSE, sealed), type=DownloadLink)
+        except (ValueError, msgspec.MsgspecError):
+            raise LinkExpired(message="The URL is malformed") from None
+        if link.expires_at <= self._clock.now():
+            raise LinkExpired
+        return link
+
+    # --- shared ---
+
+    async def _held(self, repository: Repository, digest: Digest) -> _Held | None:
+        found = await self._database.read(
+            lambda connection: blob_rows.find_held(connection, repository.id, digest)
+        )
+        return None if found is None else _Held(*found)
+
+    async def _renew_grace(self, repository: Repository, digest: Digest, grace_until: int) -> None:
+        """Write only when less than half of the grace is left."""
+        grace = self._limits.link_grace_seconds * SECOND
+        now = self._clock.now()
+        if grace == 0 or grace_until - now > grace // 2:
+            return
+        await self._database.write(
+            lambda connection: blob_rows.renew_link(
+                connection, repository.id, digest, grace_until=now + grace
+            )
+        )
+
+
+def _may_mount(connection: Connection, registry: RegistryId) -> bool:
+    return value_of(connection, registry, AccountSetting.BLOB_MOUNTING) == "ENABLED"
+
+
+def _malformed(text: str) -> LayerFailure:
+    if not text:
+        return LayerFailure(
+            digest=text,
+            code=LayerFailureCode.MISSING_LAYER_DIGEST,
+            reason="Invalid request parameters: layer digest cannot be null or empty",
+        )
+    return LayerFailure(
+        digest=text[:_DIGEST_MAX_CHARACTERS],
+        code=LayerFailureCode.INVALID_LAYER_DIGEST,
+        reason="Invalid request parameters: layer digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+    )
+
+
+def _not_found(repository: Repository, digest: str) -> LayerNotFound:
+    return LayerNotFound(
+        digest=digest, repository_name=repository.name, registry_id=repository.registry.account_id
+    )

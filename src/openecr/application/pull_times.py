@@ -1,0 +1,38 @@
+"""When images were last pulled: noted in memory, written in batches, so that no pull waits for a write."""
+
+from collections.abc import Iterable
+
+from openecr.ports.clock import Clock
+from openecr.store import pulls
+from openecr.store.database import Database
+
+NOTES_MAX = 50_000
+
+
+class PullTimes:
+    """Notes pulls and tells them, written or not."""
+
+    def __init__(self, *, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._notes: dict[int, int] = {}
+
+    def record(self, image_id: int) -> None:
+        """Note a pull now. When too many wait to be written, new images are left out: the time is for information."""
+        if len(self._notes) < NOTES_MAX or image_id in self._notes:
+            self._notes[image_id] = self._clock.now()
+
+    async def flush(self) -> None:
+        """Write what was noted."""
+        notes, self._notes = self._notes, {}
+        pairs = list(notes.items())
+        for start in range(0, len(pairs), pulls.BATCH_ROWS):
+            batch = pairs[start : start + pulls.BATCH_ROWS]
+            await self._database.write(lambda connection, batch=batch: pulls.put(connection, batch))  # type: ignore[misc]
+
+    async def find(self, image_ids: Iterable[int]) -> dict[int, int]:
+        """Return when images were last pulled; those that never were are left out."""
+        wanted = list(image_ids)
+        noted = {image_id: self._notes[image_id] for image_id in wanted if image_id in self._notes}
+        written = await self._database.scan(lambda connection: pulls.find(connection, wanted))
+        return written | noted

@@ -1,0 +1,215 @@
+"""Blobs, and the links through which repositories hold them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, delete, exists, insert, select, update
+
+from openecr.domain.blobs import StoredBlob
+from openecr.domain.digests import Digest
+from openecr.store.connections import Connection
+from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
+from openecr.store.statements import Statement
+from openecr.store.tables import BLOBS, IMAGE_BLOBS, LINKS, REPOSITORIES
+
+_B = BLOBS.c
+_L = LINKS.c
+_I = IMAGE_BLOBS.c
+_R = REPOSITORIES.c
+
+_MEDIA_TYPE = (
+    select(_I.media_type)
+    .where(_I.repository_id == _L.repository_id, _I.digest == _L.digest)
+    .limit(1)
+    .scalar_subquery()
+)
+
+FIND_HELD = Statement(
+    select(_B.id, _B.digest, _B.size_bytes, _B.location, _MEDIA_TYPE, _L.grace_until)
+    .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
+    .where(
+        _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), _B.state == "stored"
+    )
+)
+FIND_CONTENT = Statement(
+    select(_B.id, _B.location, _B.size_bytes, _B.state).where(
+        _B.region == bindparam("region"), _B.key_id == "", _B.digest == bindparam("digest")
+    )
+)
+ADD = Statement(
+    insert(BLOBS).returning(_B.id), columns=("region", "digest", "size_bytes", "location", "created_at")
+)
+HEAL = Statement(
+    update(BLOBS)
+    .where(_B.id == bindparam("blob_id"))
+    .values(state="stored", location=bindparam("new_location"), size_bytes=bindparam("new_size_bytes"))
+)
+ADD_LINK = insert_or_ignore(
+    LINKS,
+    conflict=("repository_id", "digest"),
+    columns=("repository_id", "digest", "blob_id", "grace_until"),
+)
+RENEW_LINK = Statement(
+    update(LINKS)
+    .where(_L.repository_id == bindparam("repository"), _L.digest == bindparam("link_digest"))
+    .values(grace_until=bindparam("new_grace_until"))
+)
+IS_REFERENCED = Statement(
+    select(_I.digest)
+    .where(_I.repository_id == bindparam("repository_id"), _I.digest == bindparam("digest"))
+    .limit(1)
+)
+_IS_NEEDED = exists().where(_I.repository_id == _L.repository_id, _I.digest == _L.digest)
+REMOVE_LINK = Statement(
+    delete(LINKS).where(
+        _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), ~_IS_NEEDED
+    )
+)
+LIST_HELD = Statement(
+    select(_L.digest).where(_L.repository_id == bindparam("repository_id"), is_one_of(_L.digest, "digests"))
+)
+LIST_HOLDERS = Statement(
+    select(_R.name)
+    .distinct()
+    .join_from(LINKS, REPOSITORIES, _L.repository_id == _R.id)
+    .join(BLOBS, _L.blob_id == _B.id)
+    .where(
+        _B.region == bindparam("region"),
+        _B.key_id == "",
+        _B.digest == bindparam("digest"),
+        _B.state == "stored",
+        _R.registry_id == bindparam("registry_id"),
+        _R.state == "live",
+    )
+    .limit(bindparam("limit"))
+)
+LIST_UNNEEDED_LINKS = Statement(
+    select(_L.repository_id, _L.digest, _L.blob_id)
+    .where(_L.grace_until <= bindparam("now"), ~_IS_NEEDED)
+    .order_by(_L.grace_until)
+    .limit(bindparam("limit"))
+)
+REMOVE_UNNEEDED_LINK = Statement(
+    delete(LINKS).where(
+        _L.repository_id == bindparam("repository_id"),
+        _L.digest == bindparam("digest"),
+        _L.grace_until <= bindparam("now"),
+        ~_IS_NEEDED,
+    )
+)
+_IS_LINKED = exists().where(_L.blob_id == _B.id)
+LIST_UNLINKED = Statement(
+    select(_B.id).where(_B.id > bindparam("after"), ~_IS_LINKED).order_by(_B.id).limit(bindparam("limit"))
+)
+CLAIM = Statement(delete(BLOBS).where(_B.id == bindparam("blob_id"), ~_IS_LINKED).returning(_B.location))
+LINKS_OF_REPOSITORY = Statement(
+    select(_L.digest, _L.blob_id)
+    .where(_L.repository_id == bindparam("repository_id"))
+    .limit(bindparam("limit"))
+)
+
+
+def find_held(connection: Connection, repository_id: int, digest: Digest) -> tuple[StoredBlob, int] | None:
+    """Return a blob that a repository holds, and when its link's grace ends."""
+    row = connection.fetch_one(FIND_HELD, repository_id=repository_id, digest=str(digest))
+    if row is None:
+        return None
+    blob_id, _, size_bytes, location, media_type, grace_until = row
+    blob = StoredBlob(
+        blob_id=blob_id, digest=digest, size_bytes=size_bytes, location=location, media_type=media_type
+    )
+    return blob, grace_until
+
+
+def keep(
+    connection: Connection, region: str, digest: Digest, *, size_bytes: int, location: str, now: int
+) -> tuple[int, str]:
+    """Return id and location of the blob with this digest, making its row, or healing a lost one, with `location`.
+
+    Where content is stored already, its own location is returned and the given one is not kept.
+    """
+    row = connection.fetch_one(FIND_CONTENT, region=region, digest=str(digest))
+    if row is None:
+        added = connection.fetch_one(
+            ADD, region=region, digest=str(digest), size_bytes=size_bytes, location=location, created_at=now
+        )
+        assert added is not None
+        return int(added[0]), location
+    blob_id, stored_location, _, state = row
+    if state == "lost":
+        connection.execute(HEAL, blob_id=blob_id, new_location=location, new_size_bytes=size_bytes)
+        return int(blob_id), location
+    return int(blob_id), str(stored_location)
+
+
+def link(
+    connection: Connection, repository_id: int, digest: Digest, blob_id: int, *, grace_until: int
+) -> bool:
+    """Let a repository hold a blob; False where it does already, and its grace is renewed."""
+    added = connection.execute(
+        ADD_LINK, repository_id=repository_id, digest=str(digest), blob_id=blob_id, grace_until=grace_until
+    )
+    if added == 0:
+        renew_link(connection, repository_id, digest, grace_until=grace_until)
+    return added > 0
+
+
+def renew_link(connection: Connection, repository_id: int, digest: Digest, *, grace_until: int) -> None:
+    """Put off the end of a link's grace."""
+    connection.execute(
+        RENEW_LINK, repository=repository_id, link_digest=str(digest), new_grace_until=grace_until
+    )
+
+
+def is_referenced(connection: Connection, repository_id: int, digest: Digest) -> bool:
+    """Tell whether an image of the repository names the blob."""
+    return connection.fetch_one(IS_REFERENCED, repository_id=repository_id, digest=str(digest)) is not None
+
+
+def remove_link(connection: Connection, repository_id: int, digest: Digest) -> bool:
+    """Remove a link that no image needs."""
+    return connection.execute(REMOVE_LINK, repository_id=repository_id, digest=str(digest)) > 0
+
+
+def list_missing(connection: Connection, repository_id: int, digests: Sequence[str]) -> list[str]:
+    """Return those digests, in order, that the repository does not hold."""
+    rows = connection.fetch_all(LIST_HELD, repository_id=repository_id, digests=as_list(digests))
+    held = {row[0] for row in rows}
+    return [digest for digest in dict.fromkeys(digests) if digest not in held]
+
+
+def list_holders(
+    connection: Connection, registry_id: str, region: str, digest: Digest, *, limit: int
+) -> list[str]:
+    """Return names of live repositories of a registry that hold a blob."""
+    rows = connection.fetch_all(
+        LIST_HOLDERS, registry_id=registry_id, region=region, digest=str(digest), limit=limit
+    )
+    return [row[0] for row in rows]
+
+
+def list_unneeded_links(connection: Connection, *, now: int, limit: int) -> list[tuple[int, str, int]]:
+    """Return (repository, digest, blob) of links that no image needs and whose grace has passed."""
+    rows = connection.fetch_all(LIST_UNNEEDED_LINKS, now=now, limit=limit)
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def remove_unneeded_link(connection: Connection, repository_id: int, digest: str, *, now: int) -> bool:
+    """Remove a link if, in this very transaction, it is still unneeded and out of grace."""
+    return connection.execute(REMOVE_UNNEEDED_LINK, repository_id=repository_id, digest=digest, now=now) > 0
+
+
+def list_unlinked(connection: Connection, *, after: int, limit: int) -> list[int]:
+    """Return ids of blobs that no repository holds."""
+    return [row[0] for row in connection.fetch_all(LIST_UNLINKED, after=after, limit=limit)]
+
+
+def claim(connection: Connection, blob_id: int) -> str | None:
+    """Delete the row of a blob if no link leads to it any more, and return its location."""
+    row = connection.fetch_one(CLAIM, blob_id=blob_id)
+    return None if row is None else str(row[0])
+
+
+def links_of_repository(connection: Connection, repository_id: int, *, limit: int) -> list[tuple[str, int]]:
+    """Return (digest, blob) of some of a repository's links."""
+    rows = connection.fetch_all(LINKS_OF_REPOSITORY, repository_id=repository_id, limit=limit)
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,14 @@
+"""How Alembic runs the migrations of the activity tree: on the connection that it is handed, in its transaction."""
+
+from alembic import context
+
+from openecr.store import tables
+from openecr.store.migrating import version_table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=tables.ACTIVITY,
+    version_table=version_table("activity"),
+    transactional_ddl=True,
+)
+context.run_migrations()

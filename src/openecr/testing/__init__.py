@@ -1,0 +1,1 @@
+"""What tests of OpenECR, and of programs that use it, need. Shipped."""
