@@ -1,0 +1,165 @@
+"""Migrated databases on both engines, for fixtures.
+
+SQLite is a file for each test. PostgreSQL is one server for each process of pytest, on a Unix socket in a temporary
+folder, its tables emptied for each test; where the programs are missing, its tests are skipped.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from openecr.store.database import Database
+from openecr.store.migrating import TREES, migrate, migrate_sqlite
+from openecr.store.postgresql import PostgresDatabase
+from openecr.store.sqlite import SqliteDatabase
+from openecr.store.tables import ACTIVITY, METADATA
+from tests.requirements import require_tool
+
+ENGINES = ("sqlite", "postgresql")
+
+_SERVER_OPTIONS = (
+    "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off "
+    "-c shared_buffers=32MB -c max_connections=60 -c lc_messages=C"
+)
+
+
+@dataclass(kw_only=True)
+class Databases:
+    """What a server opens: metadata and activity. On PostgreSQL they are one."""
+
+    metadata: Database
+    activity: Database
+    failures: list[BaseException] = field(default_factory=list)
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def sqlite_databases(folder: Path, template: Path | None = None) -> AsyncIterator[Databases]:
+    """Open new files in a folder, copied from those of `template`; whoever broke a database hears of it."""
+    metadata, activity = folder / "metadata.sqlite", folder / "activity.sqlite"
+    if template is None:
+        migrate_sqlite(metadata, activity)
+    else:
+        shutil.copy(template / metadata.name, metadata)
+        shutil.copy(template / activity.name, activity)
+    failures: list[BaseException] = []
+    first = SqliteDatabase(metadata, on_failure=failures.append)
+    second = SqliteDatabase(activity, on_failure=failures.append)
+    try:
+        yield Databases(metadata=first, activity=second, failures=failures)
+    finally:
+        await first.close()
+        await second.close()
+    assert failures == []
+
+
+def make_sqlite_template(folder: Path) -> Path:
+    """Migrate two files once; copying them is quicker than migrating for each test."""
+    migrate_sqlite(folder / "metadata.sqlite", folder / "activity.sqlite")
+    return folder
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresServer:
+    """A running server of our own."""
+
+    socket_folder: Path
+
+    def url(self, database: str) -> str:
+        """Return the URL of one of its databases."""
+        return f"postgresql+asyncpg://openecr@/{database}?host={self.socket_folder}"
+
+    def create(self, database: str, locale: str = "C.UTF-8") -> None:
+        """Make an empty database."""
+        asyncio.run(
+            self._administer(
+                f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LOCALE '{locale}'"
+            )
+        )
+
+    def drop(self, database: str) -> None:
+        """Remove a database and whoever is still connected."""
+        asyncio.run(self._administer(f"DROP DATABASE {database} WITH (FORCE)"))
+
+    async def _administer(self, statement: str) -> None:
+        engine = create_async_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
+        await engine.dispose()
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start a server on a Unix socket, and stop it. Skips where PostgreSQL is not installed."""
+    initdb, pg_ctl = require_tool("initdb", package="postgresql"), require_tool("pg_ctl", package="postgresql")
+    # Not below pytest's folder: the path of a Unix socket holds about a hundred characters.
+    with tempfile.TemporaryDirectory(prefix="openecr-pg-") as text:
+        folder = Path(text)
+        user = _unprivileged_user()
+        if user is not None:
+            shutil.chown(folder, user)
+        data = folder / "data"
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+        def run(*command: str) -> None:
+            subprocess.run(
+                command, check=True, cwd=folder, env=environment, user=user, stdout=subprocess.DEVNULL, timeout=60
+            )
+
+        run(initdb, "-D", str(data), "-U", "openecr", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {folder} {_SERVER_OPTIONS}"
+        run(pg_ctl, "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+        try:
+            yield PostgresServer(socket_folder=folder)
+        finally:
+            run(pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
+
+
+def _unprivileged_user() -> str | None:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    return "nobody"
+
+
+async def migrate_postgresql(url: str) -> None:
+    """Bring both trees of a database up to date."""
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        for tree in TREES:
+            await connection.run_sync(migrate, tree)
+    await engine.dispose()
+
+
+async def _empty(url: str) -> None:
+    """Remove every row; ids start again."""
+    tables = ", ".join(sorted({*METADATA.tables, *ACTIVITY.tables}))
+    engine = create_async_engine(url, poolclass=sqlalchemy.NullPool)
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def postgres_databases(url: str) -> AsyncIterator[Databases]:
+    """Open a migrated database, emptied."""
+    await _empty(url)
+    database = PostgresDatabase.connect(url)
+    try:
+        yield Databases(metadata=database, activity=database)
+    finally:
+        await database.close()
