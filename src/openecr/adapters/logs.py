@@ -31,6 +31,8 @@ _SCRUBBED = (
     (re.compile(r"(/layers/)[^\s\"'?#]{16,}"), rf"\1{REDACTED}"),
 )
 _DEPTH_MAX = 6
+_TALKATIVE = ("alembic", "botocore", "asyncio")
+"""Libraries whose ordinary remarks tell an operator nothing."""
 
 
 def configure_logging(*, log_format: str, level: str, stream: TextIO | None = None) -> None:
@@ -57,6 +59,8 @@ def configure_logging(*, log_format: str, level: str, stream: TextIO | None = No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
 def shared_processors() -> list[Processor]:
