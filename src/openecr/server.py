@@ -1,0 +1,425 @@
+"""The composition root: the only place, beside the test kit, that names adapters."""
+
+import asyncio
+import ipaddress
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server as GranianServer
+
+from openecr.adapters import tls
+from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.clocks import SystemClock
+from openecr.adapters.data_folder import DataFolder
+from openecr.adapters.env_file import ClientEnvironment, write_environment
+from openecr.adapters.ids import SystemIds
+from openecr.adapters.keys.files import open_key_ring
+from openecr.adapters.listening import check_port
+from openecr.application.account_settings import AccountSettings
+from openecr.application.accounts import Accounts
+from openecr.application.authentication import Authenticator
+from openecr.application.authorization import Authorizer
+from openecr.application.authorization_tokens import AuthorizationTokens
+from openecr.application.blobs import Blobs
+from openecr.application.collection import Collection
+from openecr.application.images import Images
+from openecr.application.limits import Limits
+from openecr.application.pull_times import PullTimes
+from openecr.application.repositories import Repositories
+from openecr.application.uploads import Uploads
+from openecr.domain.accounts import RootKey
+from openecr.domain.errors import CannotStart
+from openecr.domain.registries import RegistryId
+from openecr.jobs.runner import Job, run_jobs
+from openecr.ports.blobs import BlobStore
+from openecr.ports.clock import Clock
+from openecr.ports.ids import Ids
+from openecr.ports.keys import KeyRing
+from openecr.settings import Settings
+from openecr.store.database import Database, DatabaseFailed
+from openecr.store.migrating import migrate_sqlite
+from openecr.store.sqlite import SqliteDatabase
+from openecr.web.app import WebApplication
+from openecr.web.aws import call as aws_call
+from openecr.web.aws.downloads import Downloads
+from openecr.web.aws.pipeline import AwsFace
+from openecr.web.control import ControlServer
+from openecr.web.health import Health
+from openecr.web.hosts import RegistryHosts
+from openecr.web.oci import call as oci
+from openecr.web.oci.pipeline import RegistryFace
+from openecr.web.outcomes import record_outcome
+from openecr.web.rsgi import RsgiApplication
+
+_LOG = structlog.get_logger(__name__)
+
+_HTTP2_WINDOW_BYTES = 16 * 1024 * 1024
+"""Granian's default windows halve the rate of uploads over HTTP/2."""
+
+_FLUSH_SECONDS = 5
+_CANCEL_SECONDS = 5
+"""How much of the time for a shutdown is kept for what must be cancelled, and for the writer to drain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is left to see of a server once it is put together."""
+
+    web: WebApplication
+    accounts: Accounts
+    collection: Collection
+    pull_times: PullTimes
+    limits: Limits
+    root_key: RootKey
+    hosts: RegistryHosts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What the operator is told once the server answers."""
+
+    settings: Settings
+    default: RegistryId
+    registry_host: str
+    root_key: RootKey
+    environment_file: Path
+    ca_file: Path | None
+
+
+@asynccontextmanager
+async def compose(
+    settings: Settings,
+    folder: DataFolder,
+    *,
+    clock: Clock,
+    ids: Ids,
+    keys: KeyRing,
+    on_failure: Callable[[BaseException], None],
+) -> AsyncIterator[Parts]:
+    """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
+    limits = Limits(**settings.limits)
+    migrate_sqlite(folder.database, folder.activity)
+    async with AsyncExitStack() as stack:
+        metadata = SqliteDatabase(folder.database, on_failure=on_failure)
+        stack.push_async_callback(metadata.close)
+        activity = SqliteDatabase(folder.activity, on_failure=on_failure)
+        stack.push_async_callback(activity.close)
+        store = FileBlobStore(
+            folder.blobs,
+            min_free_bytes=settings.storage_min_free_bytes,
+            min_free_ratio=settings.storage_min_free_ratio,
+        )
+        stack.push_async_callback(store.close)
+        accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
+        root_key = await accounts.ensure(settings.account)
+        hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
+        pull_times = PullTimes(database=activity, clock=clock)
+        stack.push_async_callback(_flush, pull_times)
+        use_cases = _UseCases(metadata, store, pull_times, keys, clock, ids, limits)
+        yield Parts(
+            web=_web(settings, use_cases, hosts, clock, ids),
+            accounts=accounts,
+            collection=Collection(database=metadata, blobs=store, clock=clock, limits=limits),
+            pull_times=pull_times,
+            limits=limits,
+            root_key=root_key,
+            hosts=hosts,
+        )
+
+
+async def _flush(pull_times: PullTimes) -> None:
+    with suppress(DatabaseFailed):
+        await pull_times.flush()
+
+
+class _UseCases:
+    """The application's classes, each made once."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        pull_times: PullTimes,
+        keys: KeyRing,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+    ) -> None:
+        self.limits = limits
+        self.tokens = AuthorizationTokens(
+            keys=keys, clock=clock, lifetime_seconds=limits.authorization_token_seconds
+        )
+        self.authenticator = Authenticator(database=database, keys=keys, tokens=self.tokens)
+        self.authorizer = Authorizer(database=database)
+        self.account_settings = AccountSettings(database=database)
+        self.repositories = Repositories(database=database, clock=clock, limits=limits)
+        self.images = Images(database=database, pull_times=pull_times, clock=clock, limits=limits)
+        self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
+        self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
+
+
+def _web(
+    settings: Settings, parts: _UseCases, hosts: RegistryHosts, clock: Clock, ids: Ids
+) -> WebApplication:
+    registry_face = RegistryFace(
+        services=oci.Services(
+            authorizer=parts.authorizer,
+            images=parts.images,
+            blobs=parts.blobs,
+            uploads=parts.uploads,
+            repositories=parts.repositories,
+            limits=parts.limits,
+        ),
+        authenticator=parts.authenticator,
+        resolve_host=hosts.resolve,
+        clock=clock,
+        record=record_outcome,
+    )
+    aws = AwsFace(
+        services=aws_call.Services(
+            account_settings=parts.account_settings,
+            authorization_tokens=parts.tokens,
+            blobs=parts.blobs,
+            hosts=hosts,
+            images=parts.images,
+            repositories=parts.repositories,
+            uploads=parts.uploads,
+        ),
+        authenticator=parts.authenticator,
+        authorizer=parts.authorizer,
+        regions=settings.regions,
+        clock=clock,
+        record=record_outcome,
+    )
+    downloads = Downloads(
+        blobs=parts.blobs,
+        authenticator=parts.authenticator,
+        authorizer=parts.authorizer,
+        clock=clock,
+        record=record_outcome,
+    )
+    return WebApplication(
+        registry_face=registry_face.handle,
+        aws_face=aws.handle,
+        downloads=downloads.handle,
+        probes=Health(is_ready=_is_ready).handle,
+        ids=ids,
+        trusted_proxies=settings.trusted_proxies,
+        access_log=settings.access_log,
+    )
+
+
+async def _is_ready() -> bool:
+    """Everything that serving needs is opened before the first request."""
+    return True
+
+
+def _hosts(settings: Settings, default: RegistryId) -> RegistryHosts:
+    return RegistryHosts(
+        default=default,
+        regions=settings.regions,
+        domains=settings.domains,
+        plain_names=settings.plain_names,
+        scheme=settings.scheme,
+        port=settings.port,
+        default_host=settings.registry_host(default),
+    )
+
+
+def run(settings: Settings, announce: Callable[[Started], None]) -> int:
+    """Serve until a signal, and return the exit status. Raises CannotStart."""
+    _check_transport(settings)
+    with DataFolder.acquire(settings.data) as folder:
+        check_port(settings.host, settings.port)
+        keys = open_key_ring(folder.path, may_create=folder.is_new)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_Serving(settings, folder, keys, announce).serve())
+
+
+def _jobs(parts: Parts) -> tuple[Job, ...]:
+    interval = parts.limits.collection_interval_seconds
+    return (
+        Job(name="collection", run=parts.collection.collect, interval_seconds=interval),
+        Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS),
+    )
+
+
+def _check_transport(settings: Settings) -> None:
+    """Plain HTTP is for loopback only. Raises CannotStart."""
+    is_loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+    if settings.scheme == "http" and not is_loopback and not settings.force_http:
+        raise CannotStart(
+            message=f"plain HTTP on {settings.host} would show every password to the network: "
+            "use --tls auto, or --tls-cert and --tls-key, or --force-http"
+        )
+
+
+def _certificate(settings: Settings, data: Path) -> tls.TlsFiles | None:
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return tls.own_certificate(settings.tls_cert, settings.tls_key)
+    if settings.tls != "auto":
+        return None
+    names = tls.registry_names(
+        regions=settings.regions,
+        domains=settings.domains,
+        plain_names=settings.plain_names,
+        addresses=(settings.host,),
+    )
+    return tls.ensure_certificate(data, names, now_at=SystemClock().now())
+
+
+class _Serving:
+    """One run of the server: start, wait for a reason to stop, stop within the bound."""
+
+    def __init__(
+        self, settings: Settings, folder: DataFolder, keys: KeyRing, announce: Callable[[Started], None]
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._keys = keys
+        self._announce = announce
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._certificate = _certificate(settings, folder.path)
+
+    async def serve(self) -> int:
+        """Run until SIGTERM, SIGINT, a `stop` through the control socket, or a failure of the database."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+        def fail(error: BaseException) -> None:
+            self._failure = error
+            loop.call_soon_threadsafe(self._stop.set)
+
+        try:
+            async with compose(
+                self._settings,
+                self._folder,
+                clock=SystemClock(),
+                ids=SystemIds(),
+                keys=self._keys,
+                on_failure=fail,
+            ) as parts:
+                await self._serve(parts)
+        except DatabaseFailed as error:
+            self._failure = self._failure or error
+        if self._failure is not None:
+            _LOG.critical("stopped: the database failed", error=repr(self._failure))
+            return 1
+        return 0
+
+    async def _serve(self, parts: Parts) -> None:
+        application = RsgiApplication(parts.web.handle)
+        granian = self._granian(application)
+        serving = asyncio.create_task(granian.serve())
+        jobs = asyncio.create_task(run_jobs(*_jobs(parts)))
+        control = self._control(parts)
+        await control.start()
+        try:
+            await self._wait_until_listening(serving)
+            self._announce(self._started(parts))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({stopping, serving, jobs}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        finally:
+            await self._shut_down(granian, application, serving, jobs, control)
+
+    async def _shut_down(
+        self,
+        granian: GranianServer,
+        application: RsgiApplication,
+        serving: "asyncio.Task[None]",
+        jobs: "asyncio.Task[None]",
+        control: ControlServer,
+    ) -> None:
+        """Stop listening, let requests finish or cancel them, then stop what works behind them."""
+        granian.stop()
+        await control.close()
+        patience = max(self._settings.shutdown_seconds - 2 * _CANCEL_SECONDS, 0)
+        cancelled = await application.stop(patience_seconds=patience, cancel_seconds=_CANCEL_SECONDS)
+        if cancelled:
+            _LOG.warning("requests were cancelled", requests=cancelled)
+        jobs.cancel()
+        with suppress(asyncio.CancelledError):
+            await jobs
+        with suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(serving, _CANCEL_SECONDS)
+
+    def _granian(self, application: RsgiApplication) -> GranianServer:
+        certificate = self._certificate
+        return GranianServer(
+            application,
+            address=self._settings.host,
+            port=self._settings.port,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.auto,
+            websockets=False,
+            backlog=1024,
+            log_enabled=False,
+            http1_settings=HTTP1Settings(),
+            http2_settings=HTTP2Settings(
+                initial_connection_window_size=_HTTP2_WINDOW_BYTES,
+                initial_stream_window_size=_HTTP2_WINDOW_BYTES,
+            ),
+            ssl_cert=None if certificate is None else certificate.certificate,
+            ssl_key=None if certificate is None else certificate.key,
+            ssl_protocol_min=SSLProtocols.tls12,
+        )
+
+    def _control(self, parts: Parts) -> ControlServer:
+        return ControlServer(
+            self._folder.control_socket,
+            accounts=parts.accounts,
+            stop=self._stop.set,
+            key_changed=lambda key: self._key_changed(parts, key),
+            status={"endpoint": self._settings.endpoint_url, "pid": str(os.getpid())},
+        )
+
+    def _key_changed(self, parts: Parts, key: RootKey) -> None:
+        """The `env` file always holds a key that works."""
+        if key.account_id == parts.hosts.default.account_id:
+            self._write_environment(key, parts.hosts.default.region)
+
+    def _write_environment(self, key: RootKey, region: str) -> Path:
+        files = self._certificate
+        return write_environment(
+            self._folder.path,
+            ClientEnvironment(
+                access_key_id=key.access_key_id,
+                secret=key.secret,
+                region=region,
+                endpoint_url=self._settings.endpoint_url,
+                ca_bundle=None if files is None else files.authority,
+            ),
+        )
+
+    def _started(self, parts: Parts) -> Started:
+        default = parts.hosts.default
+        return Started(
+            settings=self._settings,
+            default=default,
+            registry_host=parts.hosts.host(default),
+            root_key=parts.root_key,
+            environment_file=self._write_environment(parts.root_key, default.region),
+            ca_file=None if self._certificate is None else self._certificate.authority,
+        )
+
+    async def _wait_until_listening(self, serving: "asyncio.Task[None]") -> None:
+        while not serving.done():
+            try:
+                _, writer = await asyncio.open_connection(self._settings.host, self._settings.port)
+            except OSError:
+                await asyncio.sleep(0.01)
+                continue
+            writer.close()
+            return
+        await serving

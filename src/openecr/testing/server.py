@@ -1,0 +1,58 @@
+"""A whole server in this process, over a real data folder, with a clock that the test moves."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from openecr.adapters.data_folder import DataFolder
+from openecr.adapters.ids import SystemIds
+from openecr.adapters.keys import open_key_ring
+from openecr.server import Parts, compose
+from openecr.settings import load
+from openecr.testing.clocks import MovableClock
+from openecr.web.messages import Request, Response
+
+START_AT = 1_790_000_000_000_000
+"""When the clock stands at first: September 2026."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessServer:
+    """A server without a port."""
+
+    parts: Parts
+    clock: MovableClock
+    folder: Path
+
+    @property
+    def handle(self) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers requests."""
+        return self.parts.web.handle
+
+    @property
+    def root_key(self) -> tuple[str, str]:
+        """Return id and secret of the default account's root key."""
+        return self.parts.root_key.access_key_id, self.parts.root_key.secret
+
+
+@asynccontextmanager
+async def in_process(
+    folder: Path,
+    *,
+    regions: Sequence[str] = ("us-east-1",),
+    limits: Mapping[str, int] | None = None,
+    clock: MovableClock | None = None,
+) -> AsyncIterator[InProcessServer]:
+    """Open a server over `folder`, and close it on the way out. Raises what made it fail."""
+    failures: list[BaseException] = []
+    settings = replace(load({"data": str(folder), "regions": tuple(regions)}, {}), limits=dict(limits or {}))
+    used = clock or MovableClock(START_AT)
+    with DataFolder.acquire(folder) as data:
+        keys = open_key_ring(data.path, may_create=data.is_new)
+        async with compose(
+            settings, data, clock=used, ids=SystemIds(), keys=keys, on_failure=failures.append
+        ) as parts:
+            yield InProcessServer(parts=parts, clock=used, folder=folder)
+    if failures:
+        raise failures[0]
