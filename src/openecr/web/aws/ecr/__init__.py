@@ -1,0 +1,1 @@
+"""The operations of ECR: parse, one use case, map. One module for each noun."""

@@ -1,0 +1,239 @@
+"""From errors to what an AWS client reads: one table, and the codes of both protocols.
+
+An exception that ECR's model does not allow the operation at hand is sent as `InvalidParameterException`, which every
+operation has, so that no client meets one that its SDK does not know there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from openecr.domain import errors
+from openecr.domain.decisions import Requirement
+from openecr.engines.sigv4 import (
+    ExpiredSession,
+    IncompleteSignature,
+    InvalidSignature,
+    MissingAuthentication,
+    SignatureError,
+    UnknownKey,
+)
+from openecr.web.aws.model import OperationModel
+from openecr.web.aws.protocol_errors import ProtocolError
+
+BAD_REQUEST = 400
+FORBIDDEN = 403
+TOO_LARGE = 413
+INTERNAL = 500
+
+
+class Throttled(ProtocolError):
+    """The server holds as many request bodies as it may, and none was released in time."""
+
+    code = "ThrottlingException"
+
+    def __init__(self) -> None:
+        super().__init__(message="Rate exceeded")
+
+
+class BodyTimedOut(ProtocolError):
+    """A request's body came too slowly."""
+
+    code = "RequestTimeoutException"
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__(message="The request's body did not arrive in time.")
+
+
+COMMON_CODES = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "RequestEntityTooLargeException",
+        "RequestTimeoutException",
+        "SerializationException",
+        "ThrottlingException",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+    }
+)
+"""Codes that any AWS service may send (ECR API reference, "Common Errors"; AWS JSON protocol)."""
+
+_LAST_RESORT = "InvalidParameterException"
+_LAYER_PART = "InvalidLayerPartException"
+_SERVER = "ServerException"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How one class of error is told: the exception's name, and the JSON protocol's status."""
+
+    code: str
+    status: int = BAD_REQUEST
+
+
+def _row(code: str, status: int = BAD_REQUEST) -> Row:
+    return Row(code=code, status=status)
+
+
+ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
+    # A dependency failed. SDKs retry a 500; ServerException is the only one that is modelled.
+    errors.Unavailable: _row(_SERVER, status=INTERNAL),
+    errors.StorageFull: _row(_SERVER, status=INTERNAL),
+    # Who may do what. Tokens and links are the other doors'; their rows keep the table whole.
+    errors.AccessDenied: _row("AccessDeniedException"),
+    errors.TokenMissing: _row("MissingAuthenticationTokenException"),
+    errors.TokenInvalid: _row("UnrecognizedClientException"),
+    errors.TokenMalformed: _row("UnrecognizedClientException"),
+    errors.TokenExpired: _row("ExpiredTokenException"),
+    errors.LinkExpired: _row("AccessDeniedException"),
+    errors.RegistryNotServed: _row(_LAST_RESORT),
+    # Parameters
+    errors.InvalidParameter: _row(_LAST_RESORT),
+    errors.UnknownSetting: _row("ValidationException"),
+    errors.InvalidTagParameter: _row("InvalidTagParameterException"),
+    errors.TooManyTags: _row("TooManyTagsException"),
+    errors.LimitExceeded: _row("LimitExceededException"),
+    # Repositories
+    errors.RepositoryNotFound: _row("RepositoryNotFoundException"),
+    errors.RepositoryAlreadyExists: _row("RepositoryAlreadyExistsException"),
+    errors.RepositoryNotEmpty: _row("RepositoryNotEmptyException"),
+    # Images
+    errors.ImageNotFound: _row("ImageNotFoundException"),
+    errors.ManifestNotFound: _row("ImageNotFoundException"),
+    errors.ImageAlreadyExists: _row("ImageAlreadyExistsException"),
+    errors.ImageTagAlreadyExists: _row("ImageTagAlreadyExistsException"),
+    errors.ImageDigestDoesNotMatch: _row("ImageDigestDoesNotMatchException"),
+    errors.InvalidManifest: _row(_LAST_RESORT),
+    errors.ManifestTooLarge: _row(_LAST_RESORT),
+    errors.ReferencedImagesNotFound: _row("ReferencedImagesNotFoundException"),
+    errors.ImageReferencedByManifestList: _row(_LAST_RESORT),
+    # Layers and uploads
+    errors.LayersNotFound: _row("LayersNotFoundException"),
+    errors.LayerNotFound: _row("LayersNotFoundException"),
+    errors.LayerInaccessible: _row("LayerInaccessibleException"),
+    errors.UploadNotFound: _row("UploadNotFoundException"),
+    errors.InvalidLayerPart: _row(_LAYER_PART),
+    errors.LayerPartLengthMismatch: _row(_LAYER_PART),
+    errors.InvalidLayer: _row("InvalidLayerException"),
+    errors.UnsupportedDigest: _row(_LAST_RESORT),
+    errors.LayerPartTooSmall: _row("LayerPartTooSmallException"),
+    errors.LayerAlreadyExists: _row("LayerAlreadyExistsException"),
+    errors.EmptyUpload: _row("EmptyUploadException"),
+    errors.LayerTooLarge: _row("LimitExceededException"),
+    # Bodies. Where one ends early, nobody hears the answer.
+    errors.UploadInterrupted: _row("SerializationException"),
+    errors.BodyTooLarge: _row("RequestEntityTooLargeException", status=TOO_LARGE),
+}
+"""Every class of domain error has its row; a test sees to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureRow:
+    """How a refused signature is told: JSON always with 400, the query protocol with a status of its own."""
+
+    code: str
+    query_code: str
+    query_status: int = FORBIDDEN
+    query_message: str | None = None
+
+
+SIGNATURE_ERRORS: Mapping[type[SignatureError], SignatureRow] = {
+    MissingAuthentication: SignatureRow(
+        code="MissingAuthenticationTokenException",
+        query_code="MissingAuthenticationToken",
+        query_message="Request is missing Authentication Token",
+    ),
+    IncompleteSignature: SignatureRow(
+        code="IncompleteSignatureException", query_code="IncompleteSignature", query_status=BAD_REQUEST
+    ),
+    InvalidSignature: SignatureRow(code="InvalidSignatureException", query_code="SignatureDoesNotMatch"),
+    UnknownKey: SignatureRow(code="UnrecognizedClientException", query_code="InvalidClientTokenId"),
+    ExpiredSession: SignatureRow(code="ExpiredTokenException", query_code="ExpiredToken"),
+}
+
+_QUERY_CODES: Mapping[str, tuple[str, int]] = {
+    "AccessDeniedException": ("AccessDenied", FORBIDDEN),
+    "ThrottlingException": ("Throttling", BAD_REQUEST),
+    _SERVER: ("InternalFailure", INTERNAL),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An error as a client reads it. `members` are those that the exception has besides its message."""
+
+    code: str
+    message: str
+    status: int
+    members: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def is_senders(self) -> bool:
+        """Tell whether the caller is at fault, and not the server."""
+        return self.status < INTERNAL
+
+
+Refusal = errors.DomainError | errors.Unavailable | SignatureError | ProtocolError
+
+
+def json_fault(
+    error: Refusal, operation: OperationModel | None = None, requirements: Sequence[Requirement] = ()
+) -> Fault:
+    """Tell an error to a client of a JSON service. `operation` and `requirements` as far as they are known."""
+    match error:
+        case SignatureError():
+            code = SIGNATURE_ERRORS[type(error)].code
+            return Fault(code=code, message=error.message, status=BAD_REQUEST)
+        case ProtocolError():
+            return Fault(code=error.code, message=error.message, status=error.status)
+        case errors.DomainError() | errors.Unavailable():
+            row = row_of(error)
+            return Fault(
+                code=_permitted(row.code, operation),
+                message=error.message,
+                status=row.status,
+                members=_members(error, requirements),
+            )
+
+
+def query_fault(error: Refusal, operation: OperationModel | None = None) -> Fault:
+    """Tell an error to a client of a query service, whose codes have no `Exception` at their end."""
+    if isinstance(error, SignatureError):
+        row = SIGNATURE_ERRORS[type(error)]
+        return Fault(code=row.query_code, message=row.query_message or error.message, status=row.query_status)
+    fault = json_fault(error, operation)
+    code, status = _QUERY_CODES.get(fault.code, (fault.code.removesuffix("Exception"), fault.status))
+    return Fault(code=code, message=fault.message, status=status)
+
+
+def internal_error(request_id: str) -> errors.Unavailable:
+    """Return what a bug is told as: the request's id and nothing else."""
+    return errors.Unavailable(message=f"An internal error occurred. Request id: {request_id}")
+
+
+def row_of(error: errors.DomainError | errors.Unavailable) -> Row:
+    """Return how an error is told."""
+    return ERRORS[type(error)]
+
+
+def _permitted(code: str, operation: OperationModel | None) -> str:
+    if operation is None or code in COMMON_CODES or code == _SERVER or code in operation.errors:
+        return code
+    return _LAST_RESORT
+
+
+def _members(error: Exception, requirements: Sequence[Requirement]) -> Mapping[str, object]:
+    """InvalidLayerPartException says where to go on."""
+    if not isinstance(error, errors.InvalidLayerPart | errors.LayerPartLengthMismatch) or not requirements:
+        return {}
+    return {
+        "registryId": requirements[0].registry.account_id,
+        "repositoryName": requirements[0].repository_name,
+        "uploadId": error.upload_id,
+        # Before the first part there is no such byte; the member is a number all the same.
+        "lastValidByteReceived": max(error.received_bytes - 1, 0),
+    }
