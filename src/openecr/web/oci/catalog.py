@@ -19,6 +19,8 @@ async def ping(services: Services, call: Call) -> Response:
 async def list_repositories(services: Services, call: Call) -> Response:
     """List names in byte order."""
     page = page_of(call)
-    found = await services.repositories.list(call.grant, page) if page.limit else Page[Repository](items=())
+    found: Page[Repository] = Page(items=())
+    if page.limit:
+        found = await services.repositories.list(call.grant, page)
     names = [repository.name for repository in found.items]
     return json_reply({"repositories": names}, link("/v2/_catalog", page, found.after))

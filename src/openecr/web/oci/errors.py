@@ -87,6 +87,7 @@ ERRORS: dict[type[Exception], Row] = {
     errors.LayerNotFound: _row("BLOB_UNKNOWN", 404),
     errors.LayerInaccessible: _row("BLOB_UNKNOWN", 404),
     errors.LayerInUse: _row("UNSUPPORTED", 405),
+    errors.LayerInUse: _row("UNSUPPORTED", 405),
     errors.UploadNotFound: _row("BLOB_UPLOAD_UNKNOWN", 404),
     errors.InvalidLayerPart: _row("BLOB_UPLOAD_INVALID", 416),
     errors.LayerPartLengthMismatch: _row("SIZE_INVALID", 400),

@@ -22,11 +22,9 @@ async def list_referrers(services: Services, call: Call) -> Response:
     # A `+` that a client forgot to escape arrives as a space, which no media type holds.
     types = [value.replace(" ", "+") for value in call.query.get("artifactType", ()) if value]
     call.grant.require_repository()
-    found = (
-        await services.images.list_referrers(call.grant, subject, artifact_types=types, page=page)
-        if page.limit
-        else Page[Referrer](items=())
-    )
+    found: Page[Referrer] = Page(items=())
+    if page.limit:
+        found = await services.images.list_referrers(call.grant, subject, artifact_types=types, page=page)
     extra = [("artifactType", value) for value in types]
     headers = link(f"/v2/{call.name}/referrers/{subject}", page, found.after, extra)
     index = {

@@ -32,7 +32,6 @@ def _line(route: Route) -> str:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    return
     yield b""
 
 
