@@ -105,7 +105,10 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Start a server on a Unix socket, and stop it. Skips where PostgreSQL is not installed."""
-    initdb, pg_ctl = require_tool("initdb", package="postgresql"), require_tool("pg_ctl", package="postgresql")
+    initdb, pg_ctl = (
+        require_tool("initdb", package="postgresql"),
+        require_tool("pg_ctl", package="postgresql"),
+    )
     # Not below pytest's folder: the path of a Unix socket holds about a hundred characters.
     with tempfile.TemporaryDirectory(prefix="openecr-pg-") as text:
         folder = Path(text)
@@ -117,7 +120,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
         def run(*command: str) -> None:
             subprocess.run(
-                command, check=True, cwd=folder, env=environment, user=user, stdout=subprocess.DEVNULL, timeout=60
+                command,
+                check=True,
+                cwd=folder,
+                env=environment,
+                user=user,
+                stdout=subprocess.DEVNULL,
+                timeout=60,
             )
 
         run(initdb, "-D", str(data), "-U", "openecr", "-A", "trust", "-E", "UTF8", "--no-sync")

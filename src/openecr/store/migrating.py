@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import sqlalchemy
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from openecr.domain.errors import CannotStart
+from openecr.store.sqlite import connect
 
 _FOLDER = Path(__file__).parent / "migrations"
 TREES = ("metadata", "activity")
@@ -16,9 +18,10 @@ TREES = ("metadata", "activity")
 
 
 def migrate(connection: sqlalchemy.Connection, tree: str) -> None:
-    """Run the migrations that a database lacks, in one transaction. Raises CannotStart for a newer schema."""
+    """Run the migrations that a database lacks, in the open transaction. Raises CannotStart for a newer schema."""
     configuration = Config()
-    configuration.set_main_option("script_location", str(_FOLDER / tree))
+    configuration.set_main_option("script_location", str(_FOLDER / tree).replace("%", "%%"))
+    configuration.set_main_option("path_separator", "os")
     configuration.attributes["connection"] = connection
     table = version_table(tree)
     context = MigrationContext.configure(connection, opts={"version_table": table})
@@ -37,16 +40,22 @@ def version_table(tree: str) -> str:
 
 
 def migrate_sqlite(metadata: Path, activity: Path) -> None:
-    """Migrate the two files of an embedded server, making those that are missing."""
+    """Migrate the two files of an embedded server, making those that are missing. Raises CannotStart."""
     for path, tree in zip((metadata, activity), TREES, strict=True):
-        engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.NullPool)
         try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                connection.exec_driver_sql("PRAGMA synchronous=FULL")
-                connection.commit()
-                with connection.begin():
-                    migrate(connection, tree)
-        finally:
-            engine.dispose()
+            _migrate_file(path, tree)
+        except sqlalchemy.exc.DBAPIError as error:
+            raise CannotStart(message=f"the database {path} cannot be used: {error.orig}") from error
+
+
+def _migrate_file(path: Path, tree: str) -> None:
+    def begin(connection: sqlalchemy.Connection) -> None:
+        # Python's own transactions leave CREATE TABLE outside; a crash would then leave half a schema.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine = sqlalchemy.create_engine(
+        "sqlite://", creator=lambda: connect(path, writes=True), poolclass=sqlalchemy.NullPool
+    )
+    sqlalchemy.event.listen(engine, "begin", begin)
+    with engine.begin() as connection:
+        migrate(connection, tree)

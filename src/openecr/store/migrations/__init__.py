@@ -1,0 +1,1 @@
+"""Migrations: a tree for each database. A file that was released is never edited."""

@@ -16,4 +16,5 @@ def upgrade() -> None:
         sa.Column("image_id", BIG, autoincrement=False, nullable=False),
         sa.Column("pulled_at", BIG, nullable=False),
         sa.PrimaryKeyConstraint("image_id", name=op.f("pk_image_pulls")),
+        sqlite_strict=True,
     )
