@@ -123,7 +123,15 @@ async def compose(
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
         stack.push_async_callback(_flush, pull_times)
-        use_cases = _UseCases(metadata, store, pull_times, keys, clock, ids, limits)
+        use_cases = _UseCases(
+            database=metadata,
+            store=store,
+            pull_times=pull_times,
+            keys=keys,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+        )
         yield Parts(
             web=_web(settings, use_cases, hosts, clock, ids),
             accounts=accounts,
@@ -145,6 +153,7 @@ class _UseCases:
 
     def __init__(
         self,
+        *,
         database: Database,
         store: BlobStore,
         pull_times: PullTimes,
@@ -320,14 +329,14 @@ class _Serving:
     async def _serve(self, parts: Parts) -> None:
         application = RsgiApplication(parts.web.handle)
         granian = self._granian(application)
-        serving = asyncio.create_task(granian.serve())
-        jobs = asyncio.create_task(run_jobs(*_jobs(parts)))
+        serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
+        jobs = asyncio.create_task(run_jobs(*_jobs(parts)))  # noqa: TID251 -- the same
         control = self._control(parts)
         await control.start()
         try:
             await self._wait_until_listening(serving)
             self._announce(self._started(parts))
-            stopping = asyncio.create_task(self._stop.wait())
+            stopping = asyncio.create_task(self._stop.wait())  # noqa: TID251 -- ended below
             await asyncio.wait({stopping, serving, jobs}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         finally:
@@ -342,7 +351,7 @@ class _Serving:
         control: ControlServer,
     ) -> None:
         """Stop listening, let requests finish or cancel them, then stop what works behind them."""
-        granian.stop()
+        granian.stop()  # type: ignore[no-untyped-call]  # Granian leaves it untyped
         await control.close()
         patience = max(self._settings.shutdown_seconds - 2 * _CANCEL_SECONDS, 0)
         cancelled = await application.stop(patience_seconds=patience, cancel_seconds=_CANCEL_SECONDS)

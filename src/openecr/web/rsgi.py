@@ -70,6 +70,24 @@ class Exchange(Protocol):
         ...
 
 
+class _Body:
+    """The request's bytes. Granian gives them out once, so the iterator is asked for at the first use and kept."""
+
+    __slots__ = ("_chunks", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = self._exchange.__aiter__()
+        return await self._chunks.__anext__()
+
+
 class RsgiApplication:
     """What Granian calls. `stop` ends what is still in flight."""
 
@@ -104,7 +122,7 @@ class RsgiApplication:
         return len(stuck)
 
     async def _serve(self, scope: Scope, protocol: Exchange) -> None:
-        body = protocol.__aiter__()
+        body = _Body(protocol)
         headers = tuple(scope.headers.items())
         request = Request(
             method=scope.method,

@@ -5,7 +5,6 @@ and in its number of values, so that reading it costs no more than its length su
 """
 
 import binascii
-import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -36,7 +35,6 @@ MAX_VALUES = 100_000
 # before its values can be counted: without it, 28 MiB of empty lists would become most of a gibibyte.
 _MAX_PUNCTUATION = 500_000
 _MICROSECONDS = 1_000_000
-_INTEGER_BITS = {"integer": 31, "long": 63}
 _LATEST_SECONDS = 253_402_300_799  # the last second of the year 9999
 _TARGET = re.compile(r"([0-9A-Za-z_.]{1,128})\.([0-9A-Za-z_]{1,128})")
 _ENCODER = msgspec.json.Encoder()
@@ -71,9 +69,10 @@ def decode_body(body: bytes) -> dict[str, object]:
         raise Serialization(message="The request body is not valid JSON.") from error
     if not isinstance(value, dict):
         raise Serialization(message="Expected the start of a structure in the request body.")
-    if _count_strings(value) != _count_string_tokens(body):
+    members = cast("dict[str, object]", value)
+    if _count_strings(members) != _count_string_tokens(body):
         raise Serialization(message="The request body gives a member more than once.")
-    return cast("dict[str, object]", value)
+    return members
 
 
 def decode_input(operation: OperationModel, body: bytes) -> dict[str, object]:
@@ -93,7 +92,7 @@ def encode_output(operation: OperationModel, output: Mapping[str, object]) -> by
 
 
 def encode_error(code: str, message: str, members: Mapping[str, object] | None = None) -> bytes:
-    """Return the body of an error: `__type` is the shape's name; `members` are the exception's further ones."""
+    """Return the body of an error: `members` are those that the exception has besides its message."""
     extra = {name: value for name, value in (members or {}).items() if value is not None}
     return _ENCODER.encode({"__type": code, "message": message, **extra})
 
@@ -183,22 +182,9 @@ def _scalar_in(shape: NumberShape | BooleanShape | BlobShape | TimestampShape, v
 
 
 def _number_in(shape: NumberShape, value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _unexpected(value, f"a {shape.kind.capitalize()}")
-    bits = _INTEGER_BITS.get(shape.kind)
-    if bits is None:
-        try:
-            number = float(value)
-        except OverflowError as error:
-            raise _unexpected(value, f"a {shape.kind.capitalize()}") from error
-        if not math.isfinite(number):
-            raise _unexpected(value, f"a {shape.kind.capitalize()}")
-        return number
-    if isinstance(value, float) and not value.is_integer():
-        raise _unexpected(value, f"a {shape.kind.capitalize()}")
-    if not -(2**bits) <= value < 2**bits:
-        raise _unexpected(value, f"a {shape.kind.capitalize()}")
-    return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not shape.fits(value):
+        raise _unexpected(value, shape.wanted)
+    return int(value) if shape.kind in {"integer", "long"} else float(value)
 
 
 def _timestamp_in(value: object) -> int:

@@ -77,4 +77,4 @@ class RequestEntityTooLarge(ProtocolError):
     """The body is longer than the operation allows."""
 
     code = "RequestEntityTooLargeException"
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    status: int = HTTPStatus.REQUEST_ENTITY_TOO_LARGE

@@ -43,7 +43,6 @@ _MAX_DEPTH = 16
 _INDEX = re.compile(r"[1-9][0-9]{0,4}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _REAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
-_INTEGER_BITS = {"integer": 31, "long": 63}
 # Everything outside the production Char of XML 1.0, section 2.2.
 _NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
@@ -194,16 +193,13 @@ def _scalar_in(
 
 
 def _number_in(shape: NumberShape, text: str) -> int | float:
-    bits = _INTEGER_BITS.get(shape.kind)
-    wanted = f"a{'n' if shape.kind == 'integer' else ''} {shape.kind.capitalize()}"
-    if bits is None:
-        number = float(text) if _REAL.fullmatch(text) else float("inf")
-        if number in {float("inf"), float("-inf")}:
-            raise _unreadable(wanted)
-        return number
-    if not _INTEGER.fullmatch(text) or not -(2**bits) <= int(text) < 2**bits:
-        raise _unreadable(wanted)
-    return int(text)
+    whole = shape.kind in {"integer", "long"}
+    if not (_INTEGER if whole else _REAL).fullmatch(text):
+        raise _unreadable(shape.wanted)
+    number = int(text) if whole else float(text)
+    if not shape.fits(number):
+        raise _unreadable(shape.wanted)
+    return number
 
 
 def _unreadable(wanted: str) -> MalformedInput:

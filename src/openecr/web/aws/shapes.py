@@ -5,11 +5,15 @@ blob, and `int` microseconds since the epoch for a timestamp. The codecs transla
 validation compares values with the constraints kept here.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
+
+_INTEGER_BITS = {"integer": 31, "long": 63}
+_LARGEST = sys.float_info.max
 
 
 class RawReference(msgspec.Struct, frozen=True):
@@ -64,6 +68,18 @@ class NumberShape:
     kind: Literal["integer", "long", "float", "double"]
     minimum: float | None = None
     maximum: float | None = None
+
+    def fits(self, number: float) -> bool:
+        """Whether the wire type can hold `number`: whole and within its bits, or finite."""
+        bits = _INTEGER_BITS.get(self.kind)
+        if bits is None:
+            return -_LARGEST <= number <= _LARGEST
+        return number == number // 1 and -(2**bits) <= number < 2**bits
+
+    @property
+    def wanted(self) -> str:
+        """The type as error messages name it: `an Integer`, `a Long`."""
+        return f"a{'n' if self.kind == 'integer' else ''} {self.kind.capitalize()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
