@@ -30,6 +30,7 @@ def tools() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("conformance")) as running:
+        # Off in a new registry, as in ECR; the suites test mounts.
         running.client().put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
         yield running
 

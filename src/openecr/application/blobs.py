@@ -146,7 +146,7 @@ class Blobs:
     async def mount(self, grant: Grant, sources: Sequence[Grant], digest: Digest) -> StoredBlob | None:
         """Let the repository hold a blob of the first source that has it, or return None.
 
-        As in ECR: only where the account setting allows it, and only a blob that an image of the source names.
+        As in ECR only where the account setting allows it; unlike there, the source need not name it in an image.
         """
         target = grant.require_repository()
         eligible = [source.repository for source in sources if source.repository is not None]
@@ -171,7 +171,7 @@ class Blobs:
         self, connection: Connection, source: Repository, target: Repository, digest: Digest
     ) -> StoredBlob | None:
         found = blob_rows.find_held(connection, source.id, digest)
-        if found is None or not blob_rows.is_referenced(connection, source.id, digest):
+        if found is None:
             return None
         grace_until = self._clock.now() + self._limits.link_grace_seconds * SECOND
         blob_rows.link(connection, target.id, digest, found[0].blob_id, grace_until=grace_until)
