@@ -59,7 +59,7 @@ def dump(path: Path) -> list[str]:
 
 @pytest.fixture
 def empty_database(postgres: PostgresServer) -> Iterator[str]:
-    postgres.create("empty", locale="C.UTF-8")
+    postgres.create("empty")
     yield postgres.url("empty")
     postgres.drop("empty")
 

@@ -19,7 +19,8 @@ _REASONS = {
     f"'{_DIGEST_TEXT}'",
     FailureCode.INVALID_IMAGE_TAG: f"Invalid request parameters: image tag should satisfy the regex '{_TAG_TEXT}'",
     FailureCode.IMAGE_NOT_FOUND: "Requested image not found",
-    FailureCode.IMAGE_TAG_DOES_NOT_MATCH_DIGEST: "Invalid request parameters: given tag does not map to the given digest",
+    FailureCode.IMAGE_TAG_DOES_NOT_MATCH_DIGEST: "Invalid request parameters: "
+    "given tag does not map to the given digest",
 }
 
 Found = tuple[list[TaggedManifest], list[ImageFailure]]
@@ -134,8 +135,6 @@ def _is_acceptable(image: Image, image_id: ImageId, accepted: frozenset[str]) ->
 def _manifests(connection: Connection, image: Image, image_id: ImageId) -> list[TaggedManifest]:
     manifest = images.find_manifest(connection, image.repository_id, image.digest)
     assert manifest is not None
-    if image_id.tag is not None:
-        entries = [ImageId(digest=str(image.digest), tag=image_id.tag)]
-    else:
-        entries = entries_of(image)
+    named = ImageId(digest=str(image.digest), tag=image_id.tag)
+    entries = entries_of(image) if image_id.tag is None else [named]
     return [TaggedManifest(image_id=entry, manifest=manifest) for entry in entries]

@@ -312,7 +312,7 @@ class Uploads:
             location = await self._store_empty(repository, upload)
         blob, is_new = await self._database.write(
             lambda connection: self._commit_unit(
-                connection, repository, upload, digest, {location, *locations}, location
+                connection, repository, upload, digest, (location, *locations)
             )
         )
         self._hashers.pop(upload.id, None)
@@ -370,10 +370,13 @@ class Uploads:
         repository: Repository,
         upload: Upload,
         digest: Digest,
-        written: set[str],
-        location: str,
+        written: Sequence[str],
     ) -> tuple[StoredBlob, bool]:
-        """The only commit point: blob, link and the end of the session, in one transaction."""
+        """The only commit point: blob, link and the end of the session, in one transaction.
+
+        `written` are the locations that hold bytes of this upload, first the one that holds the whole blob.
+        """
+        location = written[0]
         now = self._clock.now()
         repositories.require_live(connection, repository)
         current = uploads.find(connection, repository.id, upload.id)

@@ -6,7 +6,7 @@ Sources: OCI image-spec 1.1 (manifest.md, image-index.md, descriptor.md), Docker
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 from openecr.domain.digests import Digest
 from openecr.domain.errors import InvalidManifest, ManifestTooLarge
@@ -117,13 +117,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Never:
     message = f"{name} is not JSON"
     raise ValueError(message)
 
 
-def _depth(value: Any) -> int:
-    level: list[Any] = [value]
+def _depth(document: Mapping[str, Any]) -> int:
+    level: list[Any] = [document]
     depth = 0
     while level and depth <= _DEPTH_MAX:
         depth += 1
@@ -174,7 +174,7 @@ def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
     return annotations
 
 
-def _required(document: Mapping[str, Any], name: str) -> Any:
+def _required(document: Mapping[str, Any], name: str) -> object:
     if document.get(name) is None:
         raise InvalidManifest(detail=f"{name} is missing")
     return document[name]
@@ -191,7 +191,7 @@ def _descriptors(document: Mapping[str, Any], name: str) -> tuple[Descriptor, ..
     return tuple(_descriptor(each, name) for each in found)
 
 
-def _descriptor(value: Any, where: str) -> Descriptor:
+def _descriptor(value: object, where: str) -> Descriptor:
     if not isinstance(value, dict):
         raise InvalidManifest(detail=f"a descriptor in {where} must be an object")
     digest, size = value.get("digest"), value.get("size")
@@ -209,7 +209,7 @@ def _descriptor(value: Any, where: str) -> Descriptor:
     )
 
 
-def _check_media_type(value: Any, where: str) -> str:
+def _check_media_type(value: object, where: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _MEDIA_TYPE_MAX_CHARACTERS:
         raise InvalidManifest(detail=f"a media type in {where} is missing or too long")
     if ";" in value or not value.isprintable():
@@ -217,5 +217,5 @@ def _check_media_type(value: Any, where: str) -> str:
     return value
 
 
-def _has_urls(urls: Any) -> bool:
+def _has_urls(urls: object) -> bool:
     return isinstance(urls, Sequence) and not isinstance(urls, str) and len(urls) > 0

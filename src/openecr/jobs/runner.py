@@ -37,7 +37,7 @@ async def _repeat(job: Job) -> None:
             await job.run()
         except DatabaseFailed:
             return  # the server is stopping
-        except Exception:
+        except Exception:  # noqa: BLE001 -- one kind of work never stops another
             back_off = min(back_off * 2, _BACK_OFF_MAX)
             _LOG.exception("background work failed", job=job.name)
         else:

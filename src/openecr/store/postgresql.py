@@ -4,16 +4,19 @@ import asyncio
 from typing import TypeVar
 
 import sqlalchemy
+import sqlalchemy.exc
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from openecr.domain.errors import Unavailable
-from openecr.store.connections import PostgresConnection
-from openecr.store.database import Work
+from openecr.store.connections import ConstraintViolated, PostgresConnection
+from openecr.store.database import DatabaseFailed, Work
 
 T = TypeVar("T")
 
 ATTEMPTS = 20
+CONSTRAINT_ATTEMPTS = 3
+"""Of two units that add the same row, the loser may hear of the unique index. Run again, it finds the row."""
 _RETRYABLE = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _FIRST_PAUSE_SECONDS = 0.002
 _LAST_PAUSE_SECONDS = 0.1
@@ -26,13 +29,17 @@ def _sql_state(error: DBAPIError) -> str | None:
 
 
 class PostgresDatabase:
-    """One PostgreSQL database, shared by any number of server processes."""
+    """One PostgreSQL database, shared by any number of server processes. Made and used in one event loop."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
         self._writes = engine.execution_options(isolation_level="SERIALIZABLE")
+        self._closed = False
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @classmethod
     def connect(cls, url: str) -> "PostgresDatabase":
@@ -50,9 +57,14 @@ class PostgresDatabase:
     async def write(self, work: Work[T]) -> T:
         """Run a unit of work; again, after a pause, when PostgreSQL could not serialize it."""
         pause_seconds = _FIRST_PAUSE_SECONDS
+        violations = 0
         for _ in range(ATTEMPTS):
             try:
                 return await self._run(self._writes, work)
+            except ConstraintViolated:
+                violations += 1
+                if violations == CONSTRAINT_ATTEMPTS:
+                    raise
             except DBAPIError as error:
                 if _sql_state(error) not in _RETRYABLE:
                     raise
@@ -61,12 +73,40 @@ class PostgresDatabase:
         raise Unavailable(message="The registry is busy. Try again.", context="serialization failures")
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Let what runs finish, then close the pool."""
+        self._closed = True
+        await self._idle.wait()
         await self._engine.dispose()
 
     async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
+        if self._closed:
+            message = "the database is closed"
+            raise DatabaseFailed(message)
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._run_once(engine, work)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _run_once(self, engine: AsyncEngine, work: Work[T]) -> T:
+        """Run in one transaction. Raises Unavailable where the server, or a connection of the pool, cannot be had."""
+
         def call(raw: sqlalchemy.Connection) -> T:
             return work(PostgresConnection(raw))
 
-        async with engine.connect() as connection, connection.begin():
-            return await connection.run_sync(call)
+        try:
+            async with engine.connect() as connection, connection.begin():
+                return await connection.run_sync(call)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise _unreachable(error) from error
+        except (OSError, sqlalchemy.exc.TimeoutError) as error:
+            raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> Unavailable:
+    return Unavailable(message="The registry's database cannot be reached. Try again.", context=str(error))

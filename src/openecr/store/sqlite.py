@@ -120,7 +120,8 @@ class SqliteDatabase:
         try:
             return work(SqliteConnection(raw))
         finally:
-            raw.execute("ROLLBACK")
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
 
     def _write_batches(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from openecr.adapters.clocks import SystemClock
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import open_key_ring
@@ -12,9 +13,6 @@ from openecr.server import Parts, compose
 from openecr.settings import load
 from openecr.testing.clocks import MovableClock
 from openecr.web.messages import Request, Response
-
-START_AT = 1_790_000_000_000_000
-"""When the clock stands at first: September 2026."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ async def in_process(
     """Open a server over `folder`, and close it on the way out. Raises what made it fail."""
     failures: list[BaseException] = []
     settings = replace(load({"data": str(folder), "regions": tuple(regions)}, {}), limits=dict(limits or {}))
-    used = clock or MovableClock(START_AT)
+    used = clock or MovableClock(SystemClock().now())  # clients sign with the real time
     with DataFolder.acquire(folder) as data:
         keys = open_key_ring(data.path, may_create=data.is_new)
         async with compose(

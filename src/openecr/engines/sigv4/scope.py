@@ -22,13 +22,16 @@ def check_time_and_scope(
     """Check that the signature is of now and scoped to what this endpoint serves.
 
     `now_at` is in microseconds. `services` are the signing names that fit the request's operation, `regions`
-    those served; services with a global endpoint may also be signed for us-east-1. Raises `InvalidSignature`.
+    those served; services with a global endpoint may also be signed for us-east-1.
+
+    Raises `InvalidSignature`.
     """
     _check_time(authorization, now_at, skew_seconds)
     if authorization.date != authorization.timestamp[:8]:
+        signed_date = authorization.timestamp[:8]
         raise InvalidSignature(
-            message="Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
-            f"from HTTP: '{authorization.date}' != '{authorization.timestamp[:8]}', from '{authorization.timestamp}'."
+            message="Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from "
+            f"HTTP: '{authorization.date}' != '{signed_date}', from '{authorization.timestamp}'."
         )
     _check_scope(authorization, services, regions)
 

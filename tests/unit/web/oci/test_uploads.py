@@ -164,7 +164,8 @@ async def test_nothing_is_uploaded_to_a_repository_that_does_not_exist(client: C
 
 
 async def test_a_mounted_blob_is_there_without_an_upload(client: Client, mounting: None) -> None:
-    await client.push_image("app", "v1", CONTENT)
+    for content in (CONTENT, EMPTY_CONFIG):
+        await client.push_blob("app", content)
 
     named = await client.ask("POST", f"/v2/other/blobs/uploads/?mount={DIGEST}&from=app")
     found = await client.ask("POST", f"/v2/other/blobs/uploads/?mount={digest_of(EMPTY_CONFIG)}")
