@@ -121,5 +121,5 @@ def refusal(error: Refusal, headers: Sequence[tuple[str, str]] = ()) -> Response
     entry: dict[str, Any] = {"code": row.code, "message": error.message}
     if isinstance(error, errors.InvalidManifest):
         entry["detail"] = error.detail
-    body = json.dumps({"errors": [entry]}).encode()  # ASCII, whatever the texts quote
+    body = json.dumps({"errors": [entry]}, separators=(",", ":")).encode()  # ASCII, whatever the texts quote
     return Response(status=row.status, headers=(*_JSON_HEADERS, *headers, *own), body=body)
