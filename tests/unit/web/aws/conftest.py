@@ -1,0 +1,155 @@
+"""The AWS face in one process, over SQLite and files, with botocore as its client."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.ids import SystemIds
+from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
+from openecr.application.account_settings import AccountSettings
+from openecr.application.accounts import Accounts
+from openecr.application.authentication import Authenticator
+from openecr.application.authorization import Authorizer
+from openecr.application.authorization_tokens import AuthorizationTokens
+from openecr.application.blobs import Blobs
+from openecr.application.images import Images
+from openecr.application.limits import Limits
+from openecr.application.pull_times import PullTimes
+from openecr.application.repositories import Repositories
+from openecr.application.uploads import Uploads
+from openecr.domain.decisions import Outcome
+from openecr.domain.registries import RegistryId
+from openecr.ports.blobs import BlobStore
+from openecr.store.database import Database
+from openecr.store.migrating import migrate_sqlite
+from openecr.store.sqlite import SqliteDatabase
+from openecr.testing.aws import AwsClient
+from openecr.testing.clocks import MovableClock
+from openecr.web.aws.call import Services
+from openecr.web.aws.downloads import Downloads
+from openecr.web.aws.pipeline import AwsFace
+from openecr.web.hosts import RegistryHosts
+
+ACCOUNT = "000000000000"
+OTHER_ACCOUNT = "111111111111"
+REGION = "us-east-1"
+OTHER_REGION = "eu-west-1"
+LIMITS = Limits(repositories_per_registry=20, layer_part_min_bytes=100, resource_tags_per_repository=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The face, its doors and what a test does behind their backs."""
+
+    face: AwsFace
+    downloads: Downloads
+    services: Services
+    accounts: Accounts
+    clock: MovableClock
+    outcomes: list[Outcome]
+    key: tuple[str, str]
+    stranger_key: tuple[str, str]
+
+    def client(self, service: str = "ecr", **options: Any) -> AwsClient:
+        """Return a client of the default account's root."""
+        return AwsClient(self.face.handle, self.key, service=service, **options)
+
+    def stranger(self, service: str = "ecr", **options: Any) -> AwsClient:
+        """Return a client of another account's root."""
+        return AwsClient(self.face.handle, self.stranger_key, service=service, **options)
+
+
+async def refused(client: AwsClient, operation: str, **parameters: Any) -> tuple[str, str]:
+    """Call what must fail; return code and message."""
+    with pytest.raises(ClientError) as raised:
+        await client.call(operation, **parameters)
+    error = raised.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A server's worth of parts."""
+    failures: list[BaseException] = []
+    migrate_sqlite(tmp_path / "metadata.db", tmp_path / "activity.db")
+    async with AsyncExitStack() as stack:
+        metadata = SqliteDatabase(tmp_path / "metadata.db", on_failure=failures.append)
+        stack.push_async_callback(metadata.close)
+        activity = SqliteDatabase(tmp_path / "activity.db", on_failure=failures.append)
+        stack.push_async_callback(activity.close)
+        store = FileBlobStore(tmp_path / "blobs", min_free_bytes=0, min_free_ratio=0)
+        stack.push_async_callback(store.close)
+        yield await _compose(metadata, activity, store)
+    assert failures == []
+
+
+async def _compose(metadata: Database, activity: Database, store: BlobStore) -> House:
+    # botocore signs with the time of this machine.
+    clock, ids = MovableClock(time.time_ns() // 1000), SystemIds()
+    keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
+    accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
+    own, strangers = await accounts.ensure(ACCOUNT), await accounts.create(OTHER_ACCOUNT)
+    tokens = AuthorizationTokens(keys=keys, clock=clock)
+    authenticator = Authenticator(database=metadata, keys=keys, tokens=tokens)
+    authorizer = Authorizer(database=metadata)
+    services = Services(
+        account_settings=AccountSettings(database=metadata),
+        authorization_tokens=tokens,
+        blobs=Blobs(database=metadata, blobs=store, keys=keys, clock=clock, limits=LIMITS),
+        hosts=RegistryHosts(
+            default=RegistryId(account_id=ACCOUNT, region=REGION),
+            regions=(REGION, OTHER_REGION),
+            domains=("localhost",),
+            plain_names=(),
+            scheme="http",
+            port=5050,
+            default_host="localhost:5050",
+        ),
+        images=Images(
+            database=metadata,
+            pull_times=PullTimes(database=activity, clock=clock),
+            clock=clock,
+            limits=LIMITS,
+        ),
+        repositories=Repositories(database=metadata, clock=clock, limits=LIMITS),
+        uploads=Uploads(database=metadata, blobs=store, clock=clock, ids=ids, limits=LIMITS),
+    )
+    outcomes: list[Outcome] = []
+    return House(
+        face=AwsFace(
+            services=services,
+            authenticator=authenticator,
+            authorizer=authorizer,
+            regions=(REGION, OTHER_REGION),
+            clock=clock,
+            record=outcomes.append,
+        ),
+        downloads=Downloads(
+            blobs=services.blobs,
+            authenticator=authenticator,
+            authorizer=authorizer,
+            clock=clock,
+            record=outcomes.append,
+        ),
+        services=services,
+        accounts=accounts,
+        clock=clock,
+        outcomes=outcomes,
+        key=(own.access_key_id, own.secret),
+        stranger_key=(strangers.access_key_id, strangers.secret),
+    )
+
+
+@pytest.fixture
+async def ecr(house: House) -> AwsClient:
+    """A client of ECR with an empty repository `app`."""
+    client = house.client()
+    await client.call("create_repository", repositoryName="app")
+    return client

@@ -1,0 +1,613 @@
+"""Images and layers through the AWS API."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from openecr.testing.aws import AwsClient
+from tests.unit.web.aws.conftest import ACCOUNT, House, refused
+
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+UNKNOWN = "sha256:" + "0" * 64
+NO_UPLOAD = "00000000-0000-4000-8000-000000000000"
+
+
+def digest_of(content: str | bytes) -> str:
+    return "sha256:" + hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def manifest(*layers: bytes, config: bytes = b"{}", **fields: Any) -> str:
+    def described(media_type: str, content: bytes) -> dict[str, Any]:
+        return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": described(CONFIG, config),
+        "layers": [described(LAYER, each) for each in layers],
+    }
+    return json.dumps(document | fields)
+
+
+def index(*manifests: str) -> str:
+    entries = [{"mediaType": IMAGE, "digest": digest_of(each), "size": len(each)} for each in manifests]
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+
+
+async def upload(ecr: AwsClient, content: bytes, *, part_bytes: int = 1 << 20) -> str:
+    """Upload a layer in parts, as ECR's own clients do."""
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    for start in range(0, len(content), part_bytes):
+        part = content[start : start + part_bytes]
+        await ecr.call(
+            "upload_layer_part",
+            repositoryName="app",
+            uploadId=started["uploadId"],
+            partFirstByte=start,
+            partLastByte=start + len(part) - 1,
+            layerPartBlob=part,
+        )
+    completed = await ecr.call(
+        "complete_layer_upload",
+        repositoryName="app",
+        uploadId=started["uploadId"],
+        layerDigests=[digest_of(content)],
+    )
+    digest: str = completed["layerDigest"]
+    return digest
+
+
+async def push(ecr: AwsClient, *layers: bytes, tag: str | None = None, **fields: Any) -> str:
+    """Push an image and return its manifest."""
+    for content in (b"{}", *layers):
+        found = await ecr.call(
+            "batch_check_layer_availability", repositoryName="app", layerDigests=[digest_of(content)]
+        )
+        if found["layers"][0]["layerAvailability"] == "UNAVAILABLE":
+            await upload(ecr, content)
+    document = manifest(*layers, **fields)
+    tagged = {} if tag is None else {"imageTag": tag}
+    await ecr.call("put_image", repositoryName="app", imageManifest=document, **tagged)
+    return document
+
+
+async def pages(ecr: AwsClient, operation: str, member: str, **parameters: Any) -> list[Any]:
+    """Follow the tokens to the end."""
+    found: list[Any] = []
+    while True:
+        page = await ecr.call(operation, repositoryName="app", **parameters)
+        found += page[member]
+        if "nextToken" not in page:
+            return found
+        parameters["nextToken"] = page["nextToken"]
+
+
+# --- layers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_layer_is_uploaded_in_parts_whose_ranges_are_inclusive(ecr: AwsClient) -> None:
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    part: dict[str, Any] = {
+        "repositoryName": "app",
+        "uploadId": started["uploadId"],
+        "partFirstByte": 0,
+        "partLastByte": 99,
+        "layerPartBlob": b"a" * 100,
+    }
+    first = await ecr.call("upload_layer_part", **part)
+    last = await ecr.call(
+        "upload_layer_part",
+        **(part | {"partFirstByte": 100, "partLastByte": 100, "layerPartBlob": b"b"}),
+    )
+    content = b"a" * 100 + b"b"
+    completed = await ecr.call(
+        "complete_layer_upload",
+        repositoryName="app",
+        uploadId=started["uploadId"],
+        layerDigests=[UNKNOWN, digest_of(content)],
+    )
+
+    assert started["partSize"] == 10_485_760
+    assert (first["lastByteReceived"], last["lastByteReceived"]) == (99, 100)
+    assert last["uploadId"] == started["uploadId"]
+    assert (completed["registryId"], completed["repositoryName"]) == (ACCOUNT, "app")
+    assert completed["layerDigest"] == digest_of(content)
+
+
+async def test_a_part_at_the_wrong_place_says_where_to_go_on(ecr: AwsClient) -> None:
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    part: dict[str, Any] = {"repositoryName": "app", "uploadId": started["uploadId"]}
+    await ecr.call("upload_layer_part", **part, partFirstByte=0, partLastByte=9, layerPartBlob=b"0123456789")
+
+    with pytest.raises(ecr.client.exceptions.InvalidLayerPartException) as raised:
+        await ecr.call("upload_layer_part", **part, partFirstByte=20, partLastByte=21, layerPartBlob=b"ab")
+
+    answer = raised.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["registryId"] == ACCOUNT
+    assert answer["repositoryName"] == "app"
+    assert answer["uploadId"] == started["uploadId"]
+    assert answer["lastValidByteReceived"] == 9
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "content", "code"),
+    [
+        (0, 9, b"short", "InvalidLayerPartException"),
+        (0, 1, b"too long", "InvalidLayerPartException"),
+        (5, 4, b"", "InvalidParameterException"),
+        (-1, 4, b"12345", "InvalidParameterException"),
+        (1 << 64, 1 << 64, b"1", "SerializationException"),
+        (0, (1 << 63) - 1, b"1", "InvalidLayerPartException"),
+        (0, 20_971_520, b"x" * 20_971_521, "InvalidParameterException"),
+    ],
+)
+async def test_a_part_that_does_not_fit_its_range_is_refused_and_nothing_of_it_is_kept(
+    ecr: AwsClient, first: int, last: int, content: bytes, code: str
+) -> None:
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    part: dict[str, Any] = {"repositoryName": "app", "uploadId": started["uploadId"]}
+
+    refusal = await refused(
+        ecr, "upload_layer_part", **part, partFirstByte=first, partLastByte=last, layerPartBlob=content
+    )
+    again = await ecr.call("upload_layer_part", **part, partFirstByte=0, partLastByte=0, layerPartBlob=b"x")
+
+    assert refusal[0] == code
+    assert again["lastByteReceived"] == 0
+
+
+async def test_the_largest_part_of_the_model_is_taken(ecr: AwsClient) -> None:
+    content = b"x" * 20_971_520
+
+    assert await upload(ecr, content, part_bytes=len(content)) == digest_of(content)
+
+
+async def test_an_upload_that_nobody_opened_is_not_found(ecr: AwsClient) -> None:
+    code, _ = await refused(
+        ecr,
+        "upload_layer_part",
+        repositoryName="app",
+        uploadId=NO_UPLOAD,
+        partFirstByte=0,
+        partLastByte=0,
+        layerPartBlob=b"x",
+    )
+    completing = await refused(
+        ecr, "complete_layer_upload", repositoryName="app", uploadId=NO_UPLOAD, layerDigests=[UNKNOWN]
+    )
+    malformed = await refused(
+        ecr, "complete_layer_upload", repositoryName="app", uploadId="x", layerDigests=[UNKNOWN]
+    )
+
+    assert code == completing[0] == "UploadNotFoundException"
+    assert malformed[0] == "InvalidParameterException"
+
+
+async def test_completing_asks_for_parts_of_a_size_and_a_digest_that_fits(ecr: AwsClient) -> None:
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    session: dict[str, Any] = {"repositoryName": "app", "uploadId": started["uploadId"]}
+    empty = await refused(ecr, "complete_layer_upload", **session, layerDigests=[UNKNOWN])
+    await ecr.call("upload_layer_part", **session, partFirstByte=0, partLastByte=1, layerPartBlob=b"ab")
+    wrong = await refused(ecr, "complete_layer_upload", **session, layerDigests=[UNKNOWN])
+    unserved = await refused(ecr, "complete_layer_upload", **session, layerDigests=["md5:abcdef"])
+    await ecr.call("upload_layer_part", **session, partFirstByte=2, partLastByte=2, layerPartBlob=b"c")
+    small = await refused(ecr, "complete_layer_upload", **session, layerDigests=[digest_of(b"abc")])
+
+    assert empty[0] == "EmptyUploadException"
+    assert wrong == (
+        "InvalidLayerException",
+        "None of the provided layer digests match the calculated layer digest",
+    )
+    assert unserved == wrong
+    assert small == (
+        "LayerPartTooSmallException",
+        "All layer parts except the last part should be at least 5MB",
+    )
+
+
+async def test_a_layer_that_is_there_already_is_told_so(ecr: AwsClient) -> None:
+    await upload(ecr, b"layer")
+    started = await ecr.call("initiate_layer_upload", repositoryName="app")
+    session: dict[str, Any] = {"repositoryName": "app", "uploadId": started["uploadId"]}
+    await ecr.call("upload_layer_part", **session, partFirstByte=0, partLastByte=4, layerPartBlob=b"layer")
+
+    code, _ = await refused(ecr, "complete_layer_upload", **session, layerDigests=[digest_of(b"layer")])
+
+    assert code == "LayerAlreadyExistsException"
+
+
+async def test_availability_is_the_repositorys_and_malformed_digests_fail_alone(ecr: AwsClient) -> None:
+    await push(ecr, b"layer")
+    await ecr.call("create_repository", repositoryName="other")
+    digests = [digest_of(b"layer"), UNKNOWN, "nonsense", ""]
+
+    here = await ecr.call("batch_check_layer_availability", repositoryName="app", layerDigests=digests)
+    there = await ecr.call("batch_check_layer_availability", repositoryName="other", layerDigests=digests[:1])
+
+    assert here["layers"] == [
+        {
+            "layerDigest": digests[0],
+            "layerAvailability": "AVAILABLE",
+            "layerSize": 5,
+            "mediaType": LAYER,
+        },
+        {"layerDigest": UNKNOWN, "layerAvailability": "UNAVAILABLE"},
+    ]
+    assert [(each["layerDigest"], each["failureCode"]) for each in here["failures"]] == [
+        ("nonsense", "InvalidLayerDigest"),
+        ("", "MissingLayerDigest"),
+    ]
+    assert there["layers"][0]["layerAvailability"] == "UNAVAILABLE"
+    assert there["failures"] == []
+
+
+async def test_a_download_url_needs_a_layer_that_an_image_refers_to(ecr: AwsClient) -> None:
+    await upload(ecr, b"alone")
+    alone = await refused(
+        ecr, "get_download_url_for_layer", repositoryName="app", layerDigest=digest_of(b"alone")
+    )
+    unknown = await refused(ecr, "get_download_url_for_layer", repositoryName="app", layerDigest=UNKNOWN)
+    unserved = await refused(ecr, "get_download_url_for_layer", repositoryName="app", layerDigest="md5:ab")
+    await push(ecr, b"alone")
+    given = await ecr.call(
+        "get_download_url_for_layer", repositoryName="app", layerDigest=digest_of(b"alone")
+    )
+
+    assert alone[0] == "LayerInaccessibleException"
+    assert unknown == (
+        "LayersNotFoundException",
+        (
+            f"The layer with digest '{UNKNOWN}' does not exist within the repository "
+            "with name 'app' in the registry with id '000000000000'"
+        ),
+    )
+    assert unserved[0] == "LayersNotFoundException"
+    assert given["downloadUrl"].startswith("http://localhost:5050/layers/")
+    assert given["layerDigest"] == digest_of(b"alone")
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_image_is_kept_byte_for_byte(ecr: AwsClient) -> None:
+    await upload(ecr, b"{}")
+    await upload(ecr, b"layer")
+    document = manifest(b"layer") + "\n "
+
+    put = await ecr.call("put_image", repositoryName="app", imageManifest=document, imageTag="v1")
+    got = await ecr.call("batch_get_image", repositoryName="app", imageIds=[{"imageTag": "v1"}])
+
+    assert put["image"] == {
+        "registryId": ACCOUNT,
+        "repositoryName": "app",
+        "imageId": {"imageDigest": digest_of(document), "imageTag": "v1"},
+        "imageManifest": document,
+        "imageManifestMediaType": IMAGE,
+    }
+    assert got["images"] == [put["image"]]
+    assert got["failures"] == []
+
+
+async def test_the_same_image_under_the_same_tag_exists_already(ecr: AwsClient) -> None:
+    document = await push(ecr, b"layer", tag="v1")
+    again: dict[str, Any] = {"repositoryName": "app", "imageManifest": document}
+
+    same = await refused(ecr, "put_image", **again, imageTag="v1")
+    untagged = await refused(ecr, "put_image", **again)
+    other = await ecr.call("put_image", **again, imageTag="v2")
+
+    for answer, tag in ((same, "v1"), (untagged, "null")):
+        assert answer == (
+            "ImageAlreadyExistsException",
+            (
+                f"Image with digest '{digest_of(document)}' and tag '{tag}' already exists "
+                "in the repository with name 'app' in registry with id '000000000000'"
+            ),
+        )
+    assert other["image"]["imageId"]["imageTag"] == "v2"
+
+
+async def test_what_a_manifest_names_must_be_there(ecr: AwsClient) -> None:
+    layers = await refused(ecr, "put_image", repositoryName="app", imageManifest=manifest(b"none"))
+    images = await refused(ecr, "put_image", repositoryName="app", imageManifest=index(manifest()))
+
+    assert layers[0] == "LayersNotFoundException"
+    assert f"Layers with digests '[{digest_of(b'{}')}, {digest_of(b'none')}]' required" in layers[1]
+    assert images[0] == "ReferencedImagesNotFoundException"
+    assert f"Images with digests '[{digest_of(manifest())}]' required for pushing image" in images[1]
+
+
+@pytest.mark.parametrize("document", ["{", "[]", "null", '"x"', "{}", '{"schemaVersion": 2}', "\ud800", "é"])
+async def test_what_is_no_manifest_is_refused_in_ecrs_words(ecr: AwsClient, document: str) -> None:
+    answer = await refused(ecr, "put_image", repositoryName="app", imageManifest=document)
+
+    assert answer in {
+        (
+            "InvalidParameterException",
+            "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'",
+        ),
+        ("SerializationException", "The request body is not valid JSON."),
+    }
+
+
+async def test_a_digest_that_is_not_the_manifests_is_refused(ecr: AwsClient) -> None:
+    document = await push(ecr, b"layer", tag="v1")
+
+    wrong = await refused(
+        ecr, "put_image", repositoryName="app", imageManifest=document, imageTag="v2", imageDigest=UNKNOWN
+    )
+    right = await ecr.call(
+        "put_image",
+        repositoryName="app",
+        imageManifest=document,
+        imageTag="v2",
+        imageDigest=digest_of(document),
+    )
+
+    assert wrong[0] == "ImageDigestDoesNotMatchException"
+    assert right["image"]["imageId"]["imageDigest"] == digest_of(document)
+
+
+async def test_an_immutable_tag_stays_and_an_excluded_one_moves(ecr: AwsClient) -> None:
+    await ecr.call(
+        "put_image_tag_mutability",
+        repositoryName="app",
+        imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "dev*"}],
+    )
+    await push(ecr, b"one", tag="v1")
+    await push(ecr, b"two", tag="dev-1")
+    other = await push(ecr, b"three")
+
+    kept = await refused(ecr, "put_image", repositoryName="app", imageManifest=other, imageTag="v1")
+    moved = await ecr.call("put_image", repositoryName="app", imageManifest=other, imageTag="dev-1")
+
+    assert kept == (
+        "ImageTagAlreadyExistsException",
+        (
+            "The image tag 'v1' already exists in the 'app' repository "
+            "and cannot be overwritten because the tag is immutable."
+        ),
+    )
+    assert moved["image"]["imageId"]["imageDigest"] == digest_of(other)
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "a/b", "ü", "a" * 301, "a\n"])
+async def test_a_malformed_tag_is_refused(ecr: AwsClient, tag: str) -> None:
+    code, message = await refused(
+        ecr, "put_image", repositoryName="app", imageManifest=manifest(), imageTag=tag
+    )
+
+    assert code == "InvalidParameterException"
+    assert message.startswith("Invalid parameter at 'imageTag' failed to satisfy constraint: 'must ")
+
+
+async def test_a_batch_answers_each_id_on_its_own(ecr: AwsClient) -> None:
+    one, two = await push(ecr, b"one", tag="v1"), await push(ecr, b"two", tag="v2")
+    asked: list[dict[str, str]] = [
+        {"imageTag": "v1"},
+        {"imageTag": "gone"},
+        {"imageDigest": UNKNOWN},
+        {"imageDigest": digest_of(two), "imageTag": "v1"},
+        {"imageDigest": "nonsense"},
+        {"imageTag": "not a tag"},
+        {},
+    ]
+
+    got = await ecr.call("batch_get_image", repositoryName="app", imageIds=asked)
+
+    assert [each["imageId"] for each in got["images"]] == [{"imageDigest": digest_of(one), "imageTag": "v1"}]
+    assert [(each["imageId"], each["failureCode"]) for each in got["failures"]] == [
+        (asked[1], "ImageNotFound"),
+        (asked[2], "ImageNotFound"),
+        (asked[3], "ImageTagDoesNotMatchDigest"),
+        (asked[4], "InvalidImageDigest"),
+        (asked[5], "InvalidImageTag"),
+        (asked[6], "MissingDigestAndTag"),
+    ]
+    assert got["failures"][0]["failureReason"] == "Requested image not found"
+
+
+async def test_an_image_is_got_once_for_each_of_its_tags(ecr: AwsClient) -> None:
+    document = await push(ecr, b"one", tag="v1")
+    await ecr.call("put_image", repositoryName="app", imageManifest=document, imageTag="v2")
+
+    got = await ecr.call(
+        "batch_get_image", repositoryName="app", imageIds=[{"imageDigest": digest_of(document)}]
+    )
+
+    assert [each["imageId"]["imageTag"] for each in got["images"]] == ["v1", "v2"]
+
+
+async def test_deleting_the_last_tag_deletes_the_image(ecr: AwsClient) -> None:
+    document = await push(ecr, b"one", tag="v1")
+
+    deleted = await ecr.call("batch_delete_image", repositoryName="app", imageIds=[{"imageTag": "v1"}])
+    listed = await ecr.call("list_images", repositoryName="app")
+
+    assert deleted["imageIds"] == [{"imageDigest": digest_of(document), "imageTag": "v1"}]
+    assert deleted["failures"] == []
+    assert listed["imageIds"] == []
+
+
+async def test_a_child_of_an_index_is_kept(ecr: AwsClient) -> None:
+    child = await push(ecr, b"one")
+    parent = index(child)
+    await ecr.call("put_image", repositoryName="app", imageManifest=parent)
+
+    deleted = await ecr.call(
+        "batch_delete_image", repositoryName="app", imageIds=[{"imageDigest": digest_of(child)}]
+    )
+
+    assert deleted["imageIds"] == []
+    assert deleted["failures"] == [
+        {
+            "imageId": {"imageDigest": digest_of(child)},
+            "failureCode": "ImageReferencedByManifestList",
+            "failureReason": f"Requested image referenced by manifest list: [{digest_of(parent)}]",
+        }
+    ]
+
+
+async def test_an_image_is_described_whole(ecr: AwsClient, house: House) -> None:
+    document = await push(ecr, b"one", tag="v1")
+
+    described = await ecr.call("describe_images", repositoryName="app", imageIds=[{"imageTag": "v1"}])
+    (detail,) = described["imageDetails"]
+
+    assert detail.pop("imagePushedAt").timestamp() == pytest.approx(house.clock.now() / 1e6)
+    assert detail == {
+        "registryId": ACCOUNT,
+        "repositoryName": "app",
+        "imageDigest": digest_of(document),
+        "imageTags": ["v1"],
+        "imageSizeInBytes": len(b"{}") + len(b"one"),
+        "imageManifestMediaType": IMAGE,
+        "artifactMediaType": CONFIG,
+        "imageStatus": "ACTIVE",
+    }
+
+
+async def test_a_missing_image_fails_the_whole_description(ecr: AwsClient) -> None:
+    document = await push(ecr, b"one", tag="v1")
+
+    missing = await refused(
+        ecr, "describe_images", repositoryName="app", imageIds=[{"imageTag": "v1"}, {"imageTag": "v2"}]
+    )
+    mismatched = await refused(
+        ecr, "describe_images", repositoryName="app", imageIds=[{"imageTag": "v1", "imageDigest": UNKNOWN}]
+    )
+    malformed = await refused(
+        ecr, "describe_images", repositoryName="app", imageIds=[{"imageDigest": "nonsense"}]
+    )
+
+    assert document
+    assert missing == (
+        "ImageNotFoundException",
+        (
+            "The image with imageId {imageDigest:'null', imageTag:'v2'} does not exist "
+            "within the repository with name 'app' in the registry with id '000000000000'"
+        ),
+    )
+    assert mismatched[0] == "ImageNotFoundException"
+    assert malformed[0] == "InvalidParameterException"
+
+
+async def test_filters_select_and_pages_concatenate_to_the_list(ecr: AwsClient) -> None:
+    tagged = [await push(ecr, bytes([number]), tag=f"v{number}") for number in range(3)]
+    bare = [await push(ecr, bytes([number])) for number in range(3, 5)]
+    await ecr.call("put_image", repositoryName="app", imageManifest=tagged[0], imageTag="latest")
+    ids = [(digest_of(each), f"v{number}") for number, each in enumerate(tagged)]
+    ids += [(digest_of(tagged[0]), "latest"), *((digest_of(each), None) for each in bare)]
+
+    listed = await pages(ecr, "list_images", "imageIds", maxResults=2)
+    untagged = await pages(ecr, "list_images", "imageIds", maxResults=1, filter={"tagStatus": "UNTAGGED"})
+    details = await pages(
+        ecr, "describe_images", "imageDetails", maxResults=1, filter={"tagStatus": "TAGGED"}
+    )
+
+    found = [(each["imageDigest"], each.get("imageTag")) for each in listed]
+    assert sorted(found, key=str) == sorted(ids, key=str)
+    assert {each["imageDigest"] for each in untagged} == {digest_of(each) for each in bare}
+    assert sorted(each["imageDigest"] for each in details) == sorted(map(digest_of, tagged))
+
+
+@pytest.mark.parametrize("operation", ["list_images", "describe_images"])
+@pytest.mark.parametrize(("status", "count"), [("ACTIVE", 1), ("ANY", 1), ("ARCHIVED", 0), ("ACTIVATING", 0)])
+async def test_no_image_is_archived(ecr: AwsClient, operation: str, status: str, count: int) -> None:
+    await push(ecr, b"one", tag="v1")
+
+    answer = await ecr.call(operation, repositoryName="app", filter={"imageStatus": status})
+
+    assert len(answer.get("imageIds", answer.get("imageDetails"))) == count
+
+
+async def test_image_ids_and_paging_exclude_each_other(ecr: AwsClient) -> None:
+    code, message = await refused(
+        ecr, "describe_images", repositoryName="app", imageIds=[{"imageTag": "v1"}], maxResults=1
+    )
+
+    assert code == "InvalidParameterException"
+    assert message.startswith("Invalid parameter at 'maxResults'")
+
+
+async def test_referrers_are_listed_by_type_and_page(ecr: AwsClient) -> None:
+    subject = await push(ecr, b"one", tag="v1")
+    reference = {"mediaType": IMAGE, "digest": digest_of(subject), "size": len(subject)}
+    referrers = [
+        await push(
+            ecr,
+            b"one",
+            subject=reference,
+            artifactType=f"text/{kind}",
+            annotations={"number": str(number)},
+        )
+        for number, kind in enumerate(("sbom", "sbom", "signature"))
+    ]
+    subject_id = {"imageDigest": digest_of(subject)}
+
+    sboms = await pages(
+        ecr,
+        "list_image_referrers",
+        "referrers",
+        subjectId=subject_id,
+        maxResults=1,
+        filter={"artifactTypes": ["text/sbom"]},
+    )
+    everything = await pages(ecr, "list_image_referrers", "referrers", subjectId=subject_id)
+    nothing = await pages(ecr, "list_image_referrers", "referrers", subjectId={"imageDigest": UNKNOWN})
+    unserved = await pages(ecr, "list_image_referrers", "referrers", subjectId={"imageDigest": "md5:ab"})
+
+    assert {each["digest"] for each in sboms} == {digest_of(each) for each in referrers[:2]}
+    assert {each["digest"] for each in everything} == {digest_of(each) for each in referrers}
+    signature = next(each for each in everything if each["digest"] == digest_of(referrers[2]))
+    assert signature == {
+        "digest": digest_of(referrers[2]),
+        "mediaType": IMAGE,
+        "artifactType": "text/signature",
+        "size": len(referrers[2]),
+        "annotations": {"number": "2"},
+        "artifactStatus": "ACTIVE",
+    }
+    assert nothing == unserved == []
+
+
+REPOSITORY_CALLS: dict[str, dict[str, Any]] = {
+    "put_image": {"imageManifest": manifest()},
+    "batch_get_image": {"imageIds": [{"imageTag": "v1"}]},
+    "batch_delete_image": {"imageIds": [{"imageTag": "v1"}]},
+    "describe_images": {},
+    "list_images": {"filter": {"imageStatus": "ARCHIVED"}},
+    "list_image_referrers": {"subjectId": {"imageDigest": "md5:ab"}},
+    "batch_check_layer_availability": {"layerDigests": ["nonsense"]},
+    "initiate_layer_upload": {},
+    "upload_layer_part": {
+        "uploadId": NO_UPLOAD,
+        "partFirstByte": 0,
+        "partLastByte": 0,
+        "layerPartBlob": b"x",
+    },
+    "complete_layer_upload": {"uploadId": NO_UPLOAD, "layerDigests": [UNKNOWN]},
+    "get_download_url_for_layer": {"layerDigest": "md5:ab"},
+    "put_image_tag_mutability": {"imageTagMutability": "MUTABLE"},
+    "put_image_scanning_configuration": {"imageScanningConfiguration": {}},
+    "delete_repository": {},
+}
+
+
+@pytest.mark.parametrize("operation", sorted(REPOSITORY_CALLS))
+async def test_a_repository_that_is_not_there_is_told_by_every_operation(
+    house: House, operation: str
+) -> None:
+    answer = await refused(house.client(), operation, repositoryName="missing", **REPOSITORY_CALLS[operation])
+
+    assert answer == (
+        "RepositoryNotFoundException",
+        "The repository with name 'missing' does not exist in the registry with id '000000000000'",
+    )
