@@ -95,6 +95,7 @@ class RunningServer:
         """Run the server and come back when it says that it is ready."""
         command = [sys.executable, "-m", "openecr", "serve", "--data", str(self.data), "--host", "127.0.0.1"]
         command += ["--port", str(self.port), *(["--tls", "auto"] if self.tls else []), *self._options]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             log.write(f"\n== {shlex.join(command)}\n".encode())
             log.flush()

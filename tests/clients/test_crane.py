@@ -126,7 +126,7 @@ def test_an_immutable_tag_is_not_moved(
 def test_a_wrong_password_is_refused(server: RunningServer, shell: Shell) -> None:
     fresh = Shell(shell.home / "wrong-password")
     fresh.run("crane", "auth", "login", "--username", "AWS", "--password", "not-the-password", server.host)
-    assert "UNAUTHORIZED" in fresh.fail("crane", "catalog", server.host)
+    assert "401 Unauthorized: Not Authorized" in fresh.fail("crane", "catalog", server.host)
 
 
 def test_the_servers_own_authority_is_enough_for_https(
