@@ -1,11 +1,12 @@
 """Every contract runs on SQLite and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.util import await_only
 
 from openecr.store.database import Database
 from tests.contract.databases import (
@@ -18,6 +19,7 @@ from tests.contract.databases import (
     postgres_server,
     sqlite_databases,
 )
+from tests.contract.questions import Meanwhile
 
 _DATABASE = "openecr"
 
@@ -79,3 +81,20 @@ def database(databases: Databases) -> Database:
 def activity(databases: Databases) -> Database:
     """The database of what is noted beside."""
     return databases.activity
+
+
+@pytest.fixture
+async def meanwhile(engine: str) -> Meanwhile:
+    """SQLite's scans run in a thread beside the loop, PostgreSQL's in a greenlet on it."""
+    loop = asyncio.get_running_loop()
+
+    async def awaited(something: Callable[[], Awaitable[object]]) -> None:
+        await something()
+
+    def from_thread(something: Callable[[], Awaitable[object]]) -> None:
+        asyncio.run_coroutine_threadsafe(awaited(something), loop).result(timeout=60)
+
+    def from_greenlet(something: Callable[[], Awaitable[object]]) -> None:
+        await_only(awaited(something))
+
+    return {"sqlite": from_thread, "postgresql": from_greenlet}[engine]

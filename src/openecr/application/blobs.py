@@ -96,6 +96,7 @@ class Blobs:
         self, grant: Grant, digests: Sequence[str]
     ) -> tuple[list[LayerStatus], list[LayerFailure]]:
         """Tell which layers the repository holds; malformed digests are failures (BatchCheckLayerAvailability)."""
+        grant.require_repository()
         statuses: list[LayerStatus] = []
         failures: list[LayerFailure] = []
         for text in dict.fromkeys(digests):

@@ -9,7 +9,7 @@ from openecr.domain.digests import Digest
 from openecr.store.connections import Connection
 from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
 from openecr.store.statements import Statement
-from openecr.store.tables import BLOBS, IMAGE_BLOBS, LINKS, REPOSITORIES
+from openecr.store.tables import BLOBS, IMAGE_BLOBS, IS_LIVE, LINKS, REPOSITORIES
 
 _B = BLOBS.c
 _L = LINKS.c
@@ -78,7 +78,7 @@ LIST_HOLDERS = Statement(
         _B.digest == bindparam("digest"),
         _B.state == "stored",
         _R.registry_id == bindparam("registry_id"),
-        _R.state == "live",
+        IS_LIVE,
     )
     .limit(bindparam("limit"))
 )

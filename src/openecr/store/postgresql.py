@@ -1,6 +1,8 @@
 """PostgreSQL through asyncpg: the same units of work, SERIALIZABLE and retried."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy
@@ -48,14 +50,20 @@ class PostgresDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """Run point reads, each statement on its own."""
-        return await self._run(self._reads, work)
+        with self._in_use():
+            return await self._run(self._reads, work)
 
     async def scan(self, work: Work[T]) -> T:
         """Run longer reads in one snapshot."""
-        return await self._run(self._snapshots, work)
+        with self._in_use():
+            return await self._run(self._snapshots, work)
 
     async def write(self, work: Work[T]) -> T:
         """Run a unit of work; again, after a pause, when PostgreSQL could not serialize it."""
+        with self._in_use():
+            return await self._write(work)
+
+    async def _write(self, work: Work[T]) -> T:
         pause_seconds = _FIRST_PAUSE_SECONDS
         violations = 0
         for _ in range(ATTEMPTS):
@@ -78,20 +86,21 @@ class PostgresDatabase:
         await self._idle.wait()
         await self._engine.dispose()
 
-    async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
         if self._closed:
             message = "the database is closed"
             raise DatabaseFailed(message)
         self._running += 1
         self._idle.clear()
         try:
-            return await self._run_once(engine, work)
+            yield
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
 
-    async def _run_once(self, engine: AsyncEngine, work: Work[T]) -> T:
+    async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
         """Run in one transaction. Raises Unavailable where the server, or a connection of the pool, cannot be had."""
 
         def call(raw: sqlalchemy.Connection) -> T:

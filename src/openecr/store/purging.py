@@ -11,6 +11,7 @@ from openecr.store.tables import (
     IMAGE_CHILDREN,
     IMAGE_TAGS,
     IMAGES,
+    IS_DELETED,
     LINKS,
     MANIFESTS,
     REPOSITORIES,
@@ -19,9 +20,7 @@ from openecr.store.tables import (
 _IMAGES_SHARE = 10
 """An image has several rows in other tables."""
 
-FIND_DELETED = Statement(
-    select(REPOSITORIES.c.id).where(REPOSITORIES.c.state == "deleted").order_by(REPOSITORIES.c.id).limit(1)
-)
+FIND_DELETED = Statement(select(REPOSITORIES.c.id).where(IS_DELETED).order_by(REPOSITORIES.c.id).limit(1))
 LIST_IMAGES = Statement(
     select(IMAGES.c.id)
     .where(IMAGES.c.repository_id == bindparam("repository_id"))

@@ -19,6 +19,7 @@ from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, insert_or_replace, is_one_of
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGES, REPOSITORIES, RESOURCE_TAGS
+from openecr.store.tables import IS_LIVE as LIVE
 
 _R = REPOSITORIES.c
 _COLUMNS = (
@@ -31,20 +32,17 @@ _COLUMNS = (
     _R.encryption_type,
     _R.kms_key,
 )
-_IS_LIVE = _R.state == "live"
 
 FIND_LIVE = Statement(
-    select(*_COLUMNS).where(
-        _R.registry_id == bindparam("registry_id"), _R.name == bindparam("name"), _IS_LIVE
-    )
+    select(*_COLUMNS).where(_R.registry_id == bindparam("registry_id"), _R.name == bindparam("name"), LIVE)
 )
 LIST_LIVE = Statement(
     select(*_COLUMNS)
-    .where(_R.registry_id == bindparam("registry_id"), _IS_LIVE, _R.name > bindparam("after"))
+    .where(_R.registry_id == bindparam("registry_id"), LIVE, _R.name > bindparam("after"))
     .order_by(_R.name)
     .limit(bindparam("limit"))
 )
-IS_LIVE = Statement(select(_R.id).where(_R.id == bindparam("repository_id"), _IS_LIVE))
+IS_LIVE = Statement(select(_R.id).where(_R.id == bindparam("repository_id"), LIVE))
 ADD = Statement(
     insert(REPOSITORIES).returning(_R.id),
     columns=(
@@ -59,19 +57,19 @@ ADD = Statement(
     ),
 )
 COUNT_LIVE = Statement(
-    select(func.count()).select_from(REPOSITORIES).where(_R.registry_id == bindparam("registry_id"), _IS_LIVE)
+    select(func.count()).select_from(REPOSITORIES).where(_R.registry_id == bindparam("registry_id"), LIVE)
 )
 MARK_DELETED = Statement(
-    update(REPOSITORIES).where(_R.id == bindparam("repository_id"), _IS_LIVE).values(state="deleted")
+    update(REPOSITORIES).where(_R.id == bindparam("repository_id"), LIVE).values(state="deleted")
 )
 SET_MUTABILITY = Statement(
     update(REPOSITORIES)
-    .where(_R.id == bindparam("repository_id"), _IS_LIVE)
+    .where(_R.id == bindparam("repository_id"), LIVE)
     .values(tag_mutability=bindparam("new_mutability"), exclusion_filters=bindparam("new_filters"))
 )
 SET_SCAN_ON_PUSH = Statement(
     update(REPOSITORIES)
-    .where(_R.id == bindparam("repository_id"), _IS_LIVE)
+    .where(_R.id == bindparam("repository_id"), LIVE)
     .values(scan_on_push=bindparam("new_scan_on_push"))
 )
 ANY_IMAGE = Statement(

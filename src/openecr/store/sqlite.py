@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openecr.domain.errors import StorageFull
+from openecr.domain.errors import StorageFull, Unavailable
 from openecr.store.connections import SqliteConnection
 from openecr.store.database import DatabaseFailed, Work
 
@@ -172,19 +172,33 @@ class SqliteDatabase:
         return result, None
 
     def _undo(self, error: BaseException) -> BaseException:
-        """Undo the batch; return what its callers are told. A full disk passes, anything else stops the server."""
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        """Undo the batch; return what its callers are told. What passes is told as such, anything else stops the server."""
+        passing = _passing(error)
+        if passing is not None:
             try:
                 if self._writer_raw.in_transaction:
                     self._writer_raw.rollback()
             except sqlite3.Error as second:
                 error = second
             else:
-                return StorageFull(context=str(error))
+                return passing
         if self._failed is None:
             self._failed = error
             self._on_failure(error)
         return DatabaseFailed(str(error))
+
+
+def _passing(error: BaseException) -> Unavailable | None:
+    """Return what to tell of a failure that leaves the database as good as it was."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    match getattr(error, "sqlite_errorcode", None):
+        case sqlite3.SQLITE_FULL:
+            return StorageFull(context=str(error))
+        case sqlite3.SQLITE_BUSY:  # another program holds the file's lock: a back-up, or somebody's shell
+            return Unavailable(message="The registry is busy. Try again.", context=str(error))
+        case _:
+            return None
 
 
 _FATAL_CODES = frozenset(

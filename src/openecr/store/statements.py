@@ -37,7 +37,8 @@ class Statement:
     @cached_property
     def sqlite_defaults(self) -> dict[str, Any]:
         """Constants that Core turned into parameters."""
-        return {name: value for name, value in self._compiled.params.items() if value is not None}
+        binds = self._compiled.bind_names.items()
+        return {name: bound.value for bound, name in binds if not bound.required}
 
     @cached_property
     def _compiled(self) -> SQLiteCompiler:

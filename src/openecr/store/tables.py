@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -114,6 +115,11 @@ REPOSITORIES = Table(
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
+
+# Literals, not parameters: a partial index serves only a condition that is written out, and SQLite would prepare a
+# statement anew at every run to find out what is bound.
+IS_LIVE = REPOSITORIES.c.state == literal_column("'live'")
+IS_DELETED = REPOSITORIES.c.state == literal_column("'deleted'")
 
 RESOURCE_TAGS = Table(
     "resource_tags",

@@ -217,7 +217,7 @@ def internal_error(request_id: str) -> errors.Unavailable:
 
 def row_of(error: errors.DomainError | errors.Unavailable) -> Row:
     """Return how an error is told."""
-    return ERRORS[type(error)]
+    return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
 def _permitted(code: str, operation: OperationModel | None) -> str:

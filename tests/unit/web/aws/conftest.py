@@ -1,5 +1,6 @@
 """The AWS face in one process, over SQLite and files, with botocore as its client."""
 
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -74,11 +75,20 @@ async def refused(client: AwsClient, operation: str, **parameters: Any) -> tuple
     return error["Code"], error["Message"]
 
 
+@pytest.fixture(scope="session")
+def empty_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with migrated databases, to be copied: migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    migrate_sqlite(folder / "metadata.db", folder / "activity.db")
+    return folder
+
+
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path, empty_databases: Path) -> AsyncIterator[House]:
     """A server's worth of parts."""
     failures: list[BaseException] = []
-    migrate_sqlite(tmp_path / "metadata.db", tmp_path / "activity.db")
+    for name in ("metadata.db", "activity.db"):
+        shutil.copy(empty_databases / name, tmp_path / name)
     async with AsyncExitStack() as stack:
         metadata = SqliteDatabase(tmp_path / "metadata.db", on_failure=failures.append)
         stack.push_async_callback(metadata.close)
