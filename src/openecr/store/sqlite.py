@@ -172,7 +172,7 @@ class SqliteDatabase:
         return result, None
 
     def _undo(self, error: BaseException) -> BaseException:
-        """Undo the batch; return what its callers are told. What passes is told as such, anything else stops the server."""
+        """Undo the batch; return what its callers are told. What does not pass stops the server."""
         passing = _passing(error)
         if passing is not None:
             try:

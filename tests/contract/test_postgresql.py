@@ -1,0 +1,83 @@
+"""What only PostgreSQL has to do to keep a database's promises."""
+
+import pytest
+from sqlalchemy import bindparam, func, select
+
+from openecr.domain.errors import Unavailable
+from openecr.store.connections import Connection
+from openecr.store.database import Database
+from openecr.store.postgresql import PostgresDatabase
+from openecr.store.statements import Statement
+from tests.contract.questions import SET, Meanwhile, adding, names, value_of
+
+
+@pytest.fixture
+def engine() -> str:
+    return "postgresql"
+
+
+@pytest.fixture
+def only_postgresql(databases: object, database: Database) -> PostgresDatabase:
+    assert isinstance(database, PostgresDatabase)
+    return database
+
+
+async def test_a_unit_that_cannot_be_serialized_is_run_again(
+    only_postgresql: PostgresDatabase, meanwhile: Meanwhile
+) -> None:
+    database = only_postgresql
+    await database.write(adding("a", "0"))
+    seen: list[str | None] = []
+
+    def unit(connection: Connection) -> None:
+        seen.append(value_of("a")(connection))
+        if len(seen) == 1:
+            meanwhile(lambda: database.write(lambda other: other.execute(SET, the_name="a", new_value="1")))
+        connection.execute(SET, the_name="a", new_value=f"after {seen[-1]}")
+
+    await database.write(unit)
+    assert seen == ["0", "1"]
+    assert await database.read(value_of("a")) == "after 1"
+
+
+async def test_a_unit_that_never_can_be_serialized_is_given_up(
+    only_postgresql: PostgresDatabase, meanwhile: Meanwhile
+) -> None:
+    database = only_postgresql
+    await database.write(adding("a", "0"))
+    runs = 0
+
+    def unit(connection: Connection) -> None:
+        nonlocal runs
+        runs += 1
+        value_of("a")(connection)
+        meanwhile(lambda: database.write(lambda other: other.execute(SET, the_name="a", new_value=str(runs))))
+        connection.execute(SET, the_name="a", new_value="mine")
+
+    with pytest.raises(Unavailable, match="busy"):
+        await database.write(unit)
+    assert await database.read(value_of("a")) == str(runs)
+
+
+async def test_connections_that_the_server_ended_are_replaced(only_postgresql: PostgresDatabase) -> None:
+    database = only_postgresql
+    end_others = Statement(select(func.count(func.pg_terminate_backend(bindparam("pid")))))
+    await database.write(adding("a"))
+    find_pid = Statement(select(func.pg_backend_pid()))
+
+    def end_own(connection: Connection) -> None:
+        row = connection.fetch_one(find_pid)
+        assert row is not None
+        connection.fetch_one(end_others, pid=row[0])
+        names(connection)
+
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await database.read(end_own)
+    assert await database.read(names) == ["a"]
+
+
+async def test_a_server_that_is_not_there_is_unavailable(engine: str) -> None:
+    database = PostgresDatabase.connect("postgresql+asyncpg://openecr@/openecr?host=/nowhere")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await database.read(names)
+    await database.close()
