@@ -49,13 +49,10 @@ def migrate_sqlite(metadata: Path, activity: Path) -> None:
 
 
 def _migrate_file(path: Path, tree: str) -> None:
-    def begin(connection: sqlalchemy.Connection) -> None:
-        # Python's own transactions leave CREATE TABLE outside; a crash would then leave half a schema.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
     engine = sqlalchemy.create_engine(
         "sqlite://", creator=lambda: connect(path, writes=True), poolclass=sqlalchemy.NullPool
     )
-    sqlalchemy.event.listen(engine, "begin", begin)
     with engine.begin() as connection:
+        # Python's own transactions leave CREATE TABLE outside; a crash would then leave half a schema.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         migrate(connection, tree)

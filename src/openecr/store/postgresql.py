@@ -1,7 +1,7 @@
 """PostgreSQL through asyncpg: the same units of work, SERIALIZABLE and retried."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -87,7 +87,7 @@ class PostgresDatabase:
         await self._engine.dispose()
 
     @contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def _in_use(self) -> Generator[None, None, None]:
         if self._closed:
             message = "the database is closed"
             raise DatabaseFailed(message)
