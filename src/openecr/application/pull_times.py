@@ -1,6 +1,7 @@
 """When images were last pulled: noted in memory, written in batches, so that no pull waits for a write."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from openecr.ports.clock import Clock
 from openecr.store import pulls
@@ -23,12 +24,14 @@ class PullTimes:
             self._notes[image_id] = self._clock.now()
 
     async def flush(self) -> None:
-        """Write what was noted."""
-        notes, self._notes = self._notes, {}
-        pairs = list(notes.items())
+        """Write what was noted; until it is written, `find` tells it from memory."""
+        pairs = list(self._notes.items())
         for start in range(0, len(pairs), pulls.BATCH_ROWS):
             batch = pairs[start : start + pulls.BATCH_ROWS]
-            await self._database.write(lambda connection, batch=batch: pulls.put(connection, batch))  # type: ignore[misc]
+            await self._database.write(partial(pulls.put, pulls=batch))
+            for image_id, pulled_at in batch:
+                if self._notes[image_id] == pulled_at:
+                    del self._notes[image_id]
 
     async def find(self, image_ids: Iterable[int]) -> dict[int, int]:
         """Return when images were last pulled; those that never were are left out."""

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -105,8 +106,8 @@ class FileBlobStore:
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
-        for folder in await self._run(lambda: sorted(self._root.iterdir())):
-            for file in await self._run(lambda folder=folder: sorted(folder.iterdir())):  # type: ignore[misc]
+        for folder in await self._run(partial(_list, self._root)):
+            for file in await self._run(partial(_list, folder)):
                 yield file.name
 
     async def close(self) -> None:
@@ -122,6 +123,10 @@ class FileBlobStore:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except OSError as error:
             raise _translate(error) from error
+
+
+def _list(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
 
 
 def _reader(descriptor: int, size_bytes: int, position: int) -> Callable[[], bytes]:

@@ -10,8 +10,7 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
-def upgrade() -> None:
-    """Make every table."""
+def _account_settings() -> None:
     op.create_table(
         "account_settings",
         sa.Column("registry_id", TEXT, nullable=False),
@@ -20,6 +19,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("registry_id", "name", name=op.f("pk_account_settings")),
         sqlite_strict=True,
     )
+
+
+def _accounts() -> None:
     op.create_table(
         "accounts",
         sa.Column("account_id", TEXT, nullable=False),
@@ -28,6 +30,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
         sqlite_strict=True,
     )
+
+
+def _blobs() -> None:
     op.create_table(
         "blobs",
         sa.Column("id", BIG, nullable=False),
@@ -46,6 +51,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
         sqlite_strict=True,
     )
+
+
+def _doomed() -> None:
     op.create_table(
         "doomed",
         sa.Column("location", TEXT, nullable=False),
@@ -54,6 +62,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(op.f("ix_doomed_not_before"), "doomed", ["not_before"], unique=False)
+
+
+def _repositories() -> None:
     op.create_table(
         "repositories",
         sa.Column("id", BIG, nullable=False),
@@ -87,6 +98,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'live'"),
         postgresql_where=sa.text("state = 'live'"),
     )
+
+
+def _server_state() -> None:
     op.create_table(
         "server_state",
         sa.Column("name", TEXT, nullable=False),
@@ -94,6 +108,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_server_state")),
         sqlite_strict=True,
     )
+
+
+def _access_keys() -> None:
     op.create_table(
         "access_keys",
         sa.Column("access_key_id", TEXT, nullable=False),
@@ -113,6 +130,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(op.f("ix_access_keys_account_id"), "access_keys", ["account_id"], unique=False)
+
+
+def _images() -> None:
     op.create_table(
         "images",
         sa.Column("id", BIG, nullable=False),
@@ -140,6 +160,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("subject_digest IS NOT NULL"),
         postgresql_where=sa.text("subject_digest IS NOT NULL"),
     )
+
+
+def _links() -> None:
     op.create_table(
         "links",
         sa.Column("repository_id", BIG, nullable=False),
@@ -157,6 +180,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_links_blob_id"), "links", ["blob_id"], unique=False)
     op.create_index(op.f("ix_links_grace_until"), "links", ["grace_until"], unique=False)
+
+
+def _resource_tags() -> None:
     op.create_table(
         "resource_tags",
         sa.Column("repository_id", BIG, nullable=False),
@@ -171,6 +197,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "key", name=op.f("pk_resource_tags")),
         sqlite_strict=True,
     )
+
+
+def _uploads() -> None:
     op.create_table(
         "uploads",
         sa.Column("id", TEXT, nullable=False),
@@ -187,6 +216,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_uploads_expires_at"), "uploads", ["expires_at"], unique=False)
     op.create_index(op.f("ix_uploads_repository_id"), "uploads", ["repository_id"], unique=False)
+
+
+def _image_blobs() -> None:
     op.create_table(
         "image_blobs",
         sa.Column("image_id", BIG, nullable=False),
@@ -206,6 +238,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_image_blobs_link", "image_blobs", ["repository_id", "digest"], unique=False)
+
+
+def _image_children() -> None:
     op.create_table(
         "image_children",
         sa.Column("image_id", BIG, nullable=False),
@@ -220,6 +255,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(op.f("ix_image_children_child_id"), "image_children", ["child_id"], unique=False)
+
+
+def _image_tags() -> None:
     op.create_table(
         "image_tags",
         sa.Column("repository_id", BIG, nullable=False),
@@ -233,6 +271,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(op.f("ix_image_tags_image_id"), "image_tags", ["image_id"], unique=False)
+
+
+def _manifests() -> None:
     op.create_table(
         "manifests",
         sa.Column("image_id", BIG, nullable=False),
@@ -243,6 +284,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("image_id", name=op.f("pk_manifests")),
         sqlite_strict=True,
     )
+
+
+def _upload_parts() -> None:
     op.create_table(
         "upload_parts",
         sa.Column("location", TEXT, nullable=False),
@@ -257,3 +301,23 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_upload_parts_upload", "upload_parts", ["upload_id", "first_byte"], unique=False)
+
+
+def upgrade() -> None:
+    """Make every table."""
+    _account_settings()
+    _accounts()
+    _blobs()
+    _doomed()
+    _repositories()
+    _server_state()
+    _access_keys()
+    _images()
+    _links()
+    _resource_tags()
+    _uploads()
+    _image_blobs()
+    _image_children()
+    _image_tags()
+    _manifests()
+    _upload_parts()
