@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ async def compose(
     ids: Ids,
     keys: KeyRing,
     on_failure: Callable[[BaseException], None],
-) -> AsyncIterator[Parts]:
+) -> AsyncGenerator[Parts]:
     """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
     limits = Limits(**settings.limits)
     migrate_sqlite(folder.database, folder.activity)

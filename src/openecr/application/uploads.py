@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol, Self
 
 from openecr.application.limits import Limits
 from openecr.domain.blobs import StoredBlob, Upload
@@ -44,6 +45,22 @@ _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
 
 
+class Hash(Protocol):
+    """A running digest, as hashlib makes them."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Return the digest of the bytes so far."""
+        ...
+
+    def copy(self) -> Self:
+        """Return one that goes on from here by itself."""
+        ...
+
+
 class FinishRules(Enum):
     """Whose rules end an upload."""
 
@@ -56,7 +73,7 @@ class _Hashers:
     """Running digests of the first `received_bytes` of an upload."""
 
     received_bytes: int = 0
-    running: dict[str, "hashlib._Hash"] = field(default_factory=lambda: {"sha256": hashlib.sha256()})
+    running: dict[str, Hash] = field(default_factory=lambda: {"sha256": hashlib.sha256()})
 
     def copy(self) -> "_Hashers":
         return _Hashers(self.received_bytes, {name: each.copy() for name, each in self.running.items()})
@@ -104,7 +121,7 @@ class Uploads:
 
         await self._database.write(unit)
         hashers = _Hashers()
-        if algorithm in ALGORITHMS and algorithm is not None:
+        if algorithm is not None and algorithm in ALGORITHMS:
             hashers.running[algorithm] = hashlib.new(algorithm)
         self._keep_hashers(upload.id, hashers)
         return upload

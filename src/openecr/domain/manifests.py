@@ -4,9 +4,9 @@ Sources: OCI image-spec 1.1 (manifest.md, image-index.md, descriptor.md), Docker
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any, Never, cast
 
 from openecr.domain.digests import Digest
 from openecr.domain.errors import InvalidManifest, ManifestTooLarge
@@ -96,16 +96,27 @@ def annotations_of(content: bytes) -> dict[str, str]:
 
 def _load(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(
+        value: object = json.loads(
             content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         raise InvalidManifest(detail=str(error)[:200]) from None
-    if not isinstance(document, dict):
+    document = _as_object(value)
+    if document is None:
         raise InvalidManifest(detail="a manifest is a JSON object")
     if _depth(document) > _DEPTH_MAX:
         raise InvalidManifest(detail=f"nested deeper than {_DEPTH_MAX}")
     return document
+
+
+def _as_object(value: object) -> dict[str, Any] | None:
+    """Return a JSON object as what it is, or None for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _as_list(value: object) -> list[object] | None:
+    """Return a JSON array as what it is, or None for anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,18 +133,20 @@ def _refuse_constant(name: str) -> Never:
     raise ValueError(message)
 
 
-def _depth(document: Mapping[str, Any]) -> int:
-    level: list[Any] = [document]
+def _depth(document: dict[str, Any]) -> int:
+    level: list[object] = [document]
     depth = 0
     while level and depth <= _DEPTH_MAX:
         depth += 1
-        level = [
-            inner
-            for each in level
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, dict | list)
-        ]
+        level = [inner for each in level for inner in _members(each)]
     return depth
+
+
+def _members(value: object) -> list[object]:
+    """Return the objects and arrays directly inside one."""
+    document = _as_object(value)
+    inside = list(document.values()) if document is not None else _as_list(value) or []
+    return [each for each in inside if isinstance(each, dict | list)]
 
 
 def _media_type(document: Mapping[str, Any], declared: str | None) -> str:
@@ -166,10 +179,10 @@ def _artifact_type(document: Mapping[str, Any], config: Descriptor | None) -> st
 
 
 def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
-    annotations = document.get("annotations")
-    if annotations is None:
+    if document.get("annotations") is None:
         return {}
-    if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
+    annotations = _as_object(document["annotations"])
+    if annotations is None or not all(isinstance(value, str) for value in annotations.values()):
         raise InvalidManifest(detail="annotations must be strings by name")
     return annotations
 
@@ -184,28 +197,30 @@ def _descriptors(document: Mapping[str, Any], name: str) -> tuple[Descriptor, ..
     found = document.get(name)
     if found is None and name == "layers":
         return ()
-    if not isinstance(found, list):
+    listed = _as_list(found)
+    if listed is None:
         raise InvalidManifest(detail=f"{name} must be a list")
-    if len(found) > REFERENCES_MAX:
+    if len(listed) > REFERENCES_MAX:
         raise InvalidManifest(detail=f"{name} has more than {REFERENCES_MAX} entries")
-    return tuple(_descriptor(each, name) for each in found)
+    return tuple(_descriptor(each, name) for each in listed)
 
 
 def _descriptor(value: object, where: str) -> Descriptor:
-    if not isinstance(value, dict):
+    document = _as_object(value)
+    if document is None:
         raise InvalidManifest(detail=f"a descriptor in {where} must be an object")
-    digest, size = value.get("digest"), value.get("size")
+    digest, size = document.get("digest"), document.get("size")
     parsed = Digest.find(digest) if isinstance(digest, str) else None
     if parsed is None:
         raise InvalidManifest(detail=f"a digest in {where} is malformed or of an unsupported algorithm")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _SIZE_MAX:
         raise InvalidManifest(detail=f"a size in {where} is not a number of bytes")
-    media_type = _check_media_type(value.get("mediaType"), where)
+    media_type = _check_media_type(document.get("mediaType"), where)
     return Descriptor(
         media_type=media_type,
         digest=parsed,
         size_bytes=size,
-        is_foreign=media_type.startswith(_FOREIGN_PREFIXES) and _has_urls(value.get("urls")),
+        is_foreign=media_type.startswith(_FOREIGN_PREFIXES) and bool(_as_list(document.get("urls"))),
     )
 
 
@@ -215,7 +230,3 @@ def _check_media_type(value: object, where: str) -> str:
     if ";" in value or not value.isprintable():
         raise InvalidManifest(detail=f"a media type in {where} has parameters or control characters")
     return value
-
-
-def _has_urls(urls: object) -> bool:
-    return isinstance(urls, Sequence) and not isinstance(urls, str) and len(urls) > 0

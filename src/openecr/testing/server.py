@@ -1,6 +1,6 @@
 """A whole server in this process, over a real data folder, with a clock that the test moves."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +41,7 @@ async def in_process(
     regions: Sequence[str] = ("us-east-1",),
     limits: Mapping[str, int] | None = None,
     clock: MovableClock | None = None,
-) -> AsyncIterator[InProcessServer]:
+) -> AsyncGenerator[InProcessServer]:
     """Open a server over `folder`, and close it on the way out. Raises what made it fail."""
     failures: list[BaseException] = []
     settings = replace(load({"data": str(folder), "regions": tuple(regions)}, {}), limits=dict(limits or {}))
