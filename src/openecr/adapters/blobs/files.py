@@ -32,7 +32,7 @@ _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 
 
 class FileBlobStore:
-    """A folder of blobs. `min_free_bytes` and `min_free_ratio`: the smaller of the two is the reserve."""
+    """A folder of blobs. `min_free_bytes` and `min_free_ratio`: the larger of the two is the reserve."""
 
     def __init__(self, root: Path, *, min_free_bytes: int, min_free_ratio: float) -> None:
         self._root = root
@@ -98,7 +98,7 @@ class FileBlobStore:
         now = time.monotonic()
         if now - self._space_checked_at > _SPACE_SECONDS:
             found = os.statvfs(self._root)
-            reserve = min(self._min_free_bytes, int(found.f_blocks * found.f_frsize * self._min_free_ratio))
+            reserve = max(self._min_free_bytes, int(found.f_blocks * found.f_frsize * self._min_free_ratio))
             self._has_space = found.f_bavail * found.f_frsize >= reserve
             self._space_checked_at = now
         if not self._has_space:
