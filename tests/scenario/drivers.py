@@ -2,11 +2,11 @@
 
 import base64
 import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -17,6 +17,8 @@ from botocore.config import Config
 from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
 from tests.running import RunningServer
+
+T = TypeVar("T")
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -111,6 +113,23 @@ class InProcessDriver:
         pairs.setdefault("host", "localhost:5050")
         pairs.setdefault("content-length", str(len(body)))
         return self._portal.call(self._handle, method, path, pairs, body)
+
+    def call(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Call the application in its loop."""
+        return self._portal.call(function, *arguments)
+
+    def collect(self, *, days: float) -> None:
+        """Let days pass, collecting before and after, then turn the clock back for those who sign with it."""
+        collection, clock = self.server.parts.collection, self.server.clock
+        for _ in range(2):
+            clock.move(seconds=days * 86_400)
+            self.call(collection.collect)
+        clock.move(seconds=-2 * days * 86_400)
+
+    def stores(self, content: bytes) -> bool:
+        """Tell whether any file of the blob store holds these bytes."""
+        files = (path for path in (self.server.folder / "blobs").glob("*/*") if path.is_file())
+        return any(path.read_bytes() == content for path in files)
 
     async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         path, _, query = target.partition("?")
