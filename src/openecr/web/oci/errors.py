@@ -110,6 +110,11 @@ def row_of(error: Refusal) -> Row:
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
+def internal_error(request_id: str) -> ProtocolError:
+    """Return what a client is told of a bug: how to find it in the log."""
+    return ProtocolError(code="UNKNOWN", status=500, message=f"Internal error. Request id: {request_id}")
+
+
 def refusal(error: Refusal, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """Return the answer to a request that failed; a challenge is plain text, as ECR's is."""
     row = row_of(error)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import denial
 from openecr.application.limits import Limits
@@ -29,10 +31,19 @@ from openecr.ports.clock import Clock
 from openecr.web.messages import Headers, Request, Response
 from openecr.web.oci.call import Call, Services, parse_query
 from openecr.web.oci.credentials import challenge, password_of
-from openecr.web.oci.errors import UNAUTHORIZED, ProtocolError, Refusal, refusal, row_of
+from openecr.web.oci.errors import (
+    UNAUTHORIZED,
+    ProtocolError,
+    Refusal,
+    internal_error,
+    refusal,
+    row_of,
+)
 from openecr.web.oci.paths import Target, parse_path
 from openecr.web.oci.routes import BodyBound, Route, Scope, find_route
 from openecr.web.oci.uploads import session_headers
+
+_LOG = structlog.get_logger(__name__)
 
 _UNKNOWN_DOOR = "unknown"
 _MAX_USER_AGENT_CHARACTERS = 512
@@ -42,8 +53,8 @@ _MAX_USER_AGENT_CHARACTERS = 512
 class _Progress:
     """How far a request has come; what its outcome says."""
 
-    context: RequestContext
     target: Target | None
+    context: RequestContext | None = None
     door: str = _UNKNOWN_DOOR
     caller: Caller | None = None
     requirement: Requirement | None = None
@@ -71,23 +82,27 @@ class RegistryFace:
         self._record = record
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request. What is no domain error is a bug and goes up, after its outcome is recorded."""
+        """Answer a request. Whatever nobody expected is logged, and told as the request's id and no more."""
         started = time.monotonic_ns()
-        progress = _Progress(context=self._context(request), target=parse_path(request.path))
+        progress = _Progress(target=parse_path(request.path))
         status = 500
         try:
             response = await self._answer(request, progress)
             status = response.status
         finally:
-            self._finish(progress, status, time.monotonic_ns() - started)
+            self._finish(request, progress, status, time.monotonic_ns() - started)
         return response
 
     async def _answer(self, request: Request, progress: _Progress) -> Response:
         try:
             return await self._serve(request, progress)
         except (DomainError, Unavailable, ProtocolError) as error:
-            progress.error_code = row_of(error).code
-            return refusal(error, _headers_of(error, request, progress.target))
+            if isinstance(error, Unavailable):
+                _LOG.warning("unavailable", request_id=request.request_id, context=error.context)
+            return _refuse(error, request, progress)
+        except Exception:  # noqa: BLE001 -- a bug ends this request, in the words of the protocol
+            _LOG.exception("request failed", request_id=request.request_id, door=progress.door)
+            return _refuse(internal_error(request.request_id), request, progress)
 
     async def _serve(self, request: Request, progress: _Progress) -> Response:
         registry = self._resolve_host(request.host)
@@ -118,7 +133,7 @@ class RegistryFace:
         )
         return await route.handler(self._services, call)
 
-    def _context(self, request: Request, region: str = "") -> RequestContext:
+    def _context(self, request: Request, region: str) -> RequestContext:
         return RequestContext(
             requested_at=self._clock.now(),
             request_id=request.request_id,
@@ -128,12 +143,12 @@ class RegistryFace:
             user_agent=(request.header("user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
         )
 
-    def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
+    def _finish(self, request: Request, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
         requirement = progress.requirement
         self._record(
             Outcome(
                 door=progress.door,
-                context=progress.context,
+                context=progress.context or self._context(request, region=""),
                 caller=progress.caller,
                 resources=() if requirement is None else (requirement.resource,),
                 decision=progress.decision,
@@ -170,6 +185,11 @@ def _check_length(request: Request, route: Route, limits: Limits) -> None:
         case BodyBound.LAYER:
             if length > limits.layer_max_bytes:
                 raise LayerTooLarge(limit_bytes=limits.layer_max_bytes)
+
+
+def _refuse(error: Refusal, request: Request, progress: _Progress) -> Response:
+    progress.error_code = row_of(error).code
+    return refusal(error, _headers_of(error, request, progress.target))
 
 
 def _headers_of(error: Refusal, request: Request, target: Target | None) -> Headers:

@@ -12,6 +12,7 @@ from openecr.web.oci.pipeline import RegistryFace
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+REQUEST_ID = "6f1d0a3c-3f0e-4c57-9f43-0a4d5b0f9a11"
 EMPTY_CONFIG = b"{}"
 
 
@@ -120,7 +121,7 @@ class Client:
             client_address="127.0.0.1",
             headers=tuple(fields),
             body=body(),
-            request_id="6f1d0a3c-3f0e-4c57-9f43-0a4d5b0f9a11",
+            request_id=REQUEST_ID,
         )
         response = await self.face.handle(request)
         return Answer(

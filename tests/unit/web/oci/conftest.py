@@ -74,8 +74,8 @@ class Registry:
 
 
 @asynccontextmanager
-async def open_registry(folder: Path) -> AsyncIterator[Registry]:
-    """A registry whose data is in `folder`."""
+async def open_registry(folder: Path, *, min_free_bytes: int = 0) -> AsyncIterator[Registry]:
+    """A registry whose data is in `folder`, with a reserve of free space."""
     failures: list[BaseException] = []
     migrate_sqlite(folder / "metadata.db", folder / "activity.db")
     async with AsyncExitStack() as stack:
@@ -83,7 +83,7 @@ async def open_registry(folder: Path) -> AsyncIterator[Registry]:
         stack.push_async_callback(metadata.close)
         activity = SqliteDatabase(folder / "activity.db", on_failure=failures.append)
         stack.push_async_callback(activity.close)
-        blob_store = FileBlobStore(folder / "blobs", min_free_bytes=0, min_free_ratio=0)
+        blob_store = FileBlobStore(folder / "blobs", min_free_bytes=min_free_bytes, min_free_ratio=0)
         stack.push_async_callback(blob_store.close)
         yield await _compose(metadata, activity, blob_store)
     assert failures == []
@@ -93,7 +93,7 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
     clock, ids, limits = MovableClock(START), SystemIds(), Limits()
     keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
     accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
-    owner_key, stranger_key = await accounts.ensure(ACCOUNT), await accounts.create(OTHER_ACCOUNT)
+    stranger_key, owner_key = await accounts.ensure(OTHER_ACCOUNT), await accounts.ensure(ACCOUNT)
     owner = Root(account_id=ACCOUNT, access_key_id=owner_key.access_key_id)
     stranger = Root(account_id=OTHER_ACCOUNT, access_key_id=stranger_key.access_key_id)
     tokens = AuthorizationTokens(keys=keys, clock=clock)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from openecr.application.authorization_tokens import LIFETIME_SECONDS
 from openecr.domain.decisions import Decision
+from openecr.domain.registries import RegistryId
 from openecr.web.oci.paths import Endpoint
+from openecr.web.oci.pipeline import RegistryFace
 from openecr.web.oci.routes import ROUTES, Route, Scope
-from tests.unit.web.oci.client import Answer, Client, basic, digest_of
+from tests.unit.web.oci.client import REQUEST_ID, Answer, Client, basic, digest_of
 from tests.unit.web.oci.conftest import ACCOUNT, OTHER_ACCOUNT, Registry, open_client, open_registry
 
 DIGEST = digest_of(b"x")
@@ -151,6 +153,43 @@ async def test_every_request_ends_in_one_outcome(client: Client, registry: Regis
     ]
     assert registry.outcomes[0].resources == (f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/app",)
     assert registry.outcomes[0].caller is not None
+
+
+async def test_a_bug_is_told_by_its_requests_id_alone(registry: Registry) -> None:
+    def broken(host: str) -> RegistryId:
+        raise RuntimeError(host)
+
+    face = RegistryFace(
+        services=registry.face._services,
+        authenticator=registry.face._authenticator,
+        resolve_host=broken,
+        clock=registry.clock,
+        record=registry.outcomes.append,
+    )
+
+    answer = await Client(face, None).ask("GET", "/v2/")
+
+    assert answer.error == (500, "UNKNOWN", f"Internal error. Request id: {REQUEST_ID}")
+    assert [(each.status, each.error_code) for each in registry.outcomes] == [(500, "UNKNOWN")]
+
+
+async def test_a_full_disk_refuses_uploads_and_nothing_else(tmp_path: Path) -> None:
+    async with open_registry(tmp_path) as roomy:
+        client = await open_client(roomy)
+        digest = digest_of(await client.push_image("app", "v1", b"layer"))
+        location = await client.start("app")
+    async with open_registry(tmp_path, min_free_bytes=2**62) as full:
+        client = Client(full.face, basic(full.password))
+        for answer in (
+            await client.ask("POST", "/v2/app/blobs/uploads/"),
+            await client.ask("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", b"x"),
+            await client.ask("PATCH", location, b"x"),
+        ):
+            message = "The registry's storage is full. Delete images and try again."
+            assert answer.error == (507, "UNAVAILABLE", message)
+            assert answer.headers["retry-after"] == "5"
+        assert (await client.ask("GET", f"/v2/app/blobs/{digest_of(b'layer')}")).content == b"layer"
+        assert (await client.ask("DELETE", f"/v2/app/manifests/{digest}")).status == 202
 
 
 Request = tuple[str, str, str, dict[str, str], bytes]
