@@ -1,0 +1,157 @@
+"""Every operation of the AWS face and what it requires, and every one that is missing, as lists that are reviewed.
+
+With `OPENECR_UPDATE_GOLDEN=1` the lists are written anew; the list of what is missing may only shrink.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openecr.application.blobs import DownloadLink
+from openecr.domain.callers import RequestContext, Root
+from openecr.domain.decisions import Requirement
+from openecr.domain.errors import InvalidParameter
+from openecr.domain.registries import RegistryId
+from openecr.web.aws import downloads
+from openecr.web.aws.model import load_service
+from openecr.web.aws.operations import ROWS, ROWS_BY_NAME, Row
+
+GOLDEN = Path(__file__).parents[3] / "golden"
+DOORS = GOLDEN / "aws_doors.txt"
+NOT_IMPLEMENTED = GOLDEN / "aws_not_implemented.txt"
+UPDATE = os.environ.get("OPENECR_UPDATE_GOLDEN") == "1"
+
+CALLER = Root(account_id="111111111111", access_key_id="AKIA")
+CONTEXT = RequestContext(
+    requested_at=0,
+    request_id="",
+    region="us-east-1",
+    source_address="",
+    is_secure_transport=False,
+    user_agent="",
+)
+ARN = "arn:aws:ecr:us-east-1:222222222222:repository/app"
+TAGS = [{"Key": "team", "Value": "a"}]
+SAMPLES: dict[str, Any] = {"repositoryName": "app", "resourceArn": ARN}
+VARIANTS: dict[str, dict[str, Any]] = {
+    " with tags": {"tags": TAGS},
+    " with tag keys": {"tagKeys": ["team"]},
+    " with names": {"repositoryNames": ["app", "other"]},
+    " with a registry": {"registryId": "222222222222"},
+}
+
+
+def required(row: Row, **more: Any) -> list[Requirement]:
+    members = row.model.input.members
+    parameters = {name: value for name, value in (SAMPLES | more).items() if name in members}
+    return list(row.requires(CALLER, CONTEXT, parameters))
+
+
+def told(requirements: list[Requirement]) -> str:
+    """What is required, with the condition keys that a policy may ask for."""
+    if not requirements:
+        return "credentials"
+    return "; ".join(
+        f"{' and '.join(each.actions)} on {each.resource}"
+        + (f" [{', '.join(name for name, _ in each.context_keys)}]" if each.context_keys else "")
+        for each in requirements
+    )
+
+
+def lines_of(row: Row) -> list[str]:
+    plain = told(required(row))
+    lines = [f"{row.service}:{row.name} (body up to {row.body_max_bytes >> 20} MiB): {plain}"]
+    for suffix, more in VARIANTS.items():
+        variant = told(required(row, **more)) if more.keys() <= row.model.input.members.keys() else plain
+        if variant != plain:
+            lines.append(f"{row.service}:{row.name}{suffix}: {variant}")
+    return lines
+
+
+def download_line() -> str:
+    link = DownloadLink(
+        version=1,
+        account_id="222222222222",
+        region="us-east-1",
+        repository_name="app",
+        repository_id=1,
+        digest="sha256:0",
+        caller_account_id="111111111111",
+        caller_access_key_id="AKIA",
+        expires_at=0,
+    )
+    return f"{downloads.DOOR}: {told([downloads.requirement_of(link)])}"
+
+
+def test_the_doors_are_those_of_the_golden_file() -> None:
+    lines = [*(line for row in ROWS for line in lines_of(row)), download_line()]
+    if UPDATE:
+        DOORS.write_text("\n".join(lines) + "\n")
+
+    assert DOORS.read_text().splitlines() == lines
+
+
+def test_what_is_missing_is_in_the_golden_file_which_only_shrinks() -> None:
+    missing = [
+        f"{service}:{name}"
+        for service in ("ecr", "sts")
+        for name in sorted(load_service(service).operations)
+        if (service, name) not in ROWS_BY_NAME
+    ]
+    if UPDATE and (not NOT_IMPLEMENTED.exists() or set(missing) <= set(NOT_IMPLEMENTED.read_text().split())):
+        NOT_IMPLEMENTED.write_text("\n".join(missing) + "\n")
+
+    assert NOT_IMPLEMENTED.read_text().splitlines() == missing
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_row_is_an_operation_of_the_model_and_needs_only_what_that_has(row: Row) -> None:
+    assert row.name in load_service(row.service).operations
+    assert ROWS_BY_NAME[row.service, row.name] is row
+    assert required(row) or row.service == "sts"
+    if row.service == "ecr" and "registryId" in row.model.input.members:
+        assert "registryId" in row.needs
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_requirements_read_nothing_that_is_validated_only_later(row: Row) -> None:
+    """Requirements see the members that the row says it needs, and work without the others."""
+
+    class Watched(dict[str, Any]):
+        read: frozenset[str] = frozenset()
+
+        def __getitem__(self, name: str) -> Any:
+            self.read |= {name}
+            return super().__getitem__(name)
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.read |= {name}
+            return super().get(name, default)
+
+    watched = Watched(SAMPLES)
+    row.requires(CALLER, CONTEXT, watched)
+
+    assert watched.read & row.model.input.members.keys() <= row.needs
+
+
+def test_a_registry_id_names_another_account_of_the_same_region() -> None:
+    (requirement,) = required(ROWS_BY_NAME["ecr", "PutImage"], registryId="222222222222")
+
+    assert requirement.registry == RegistryId(account_id="222222222222", region="us-east-1")
+    assert requirement.resource == ARN
+
+
+def test_tags_of_a_request_are_condition_keys() -> None:
+    (created,) = required(ROWS_BY_NAME["ecr", "CreateRepository"], tags=TAGS)
+    (untagged,) = required(ROWS_BY_NAME["ecr", "UntagResource"], tagKeys=["team", "stage"])
+
+    assert created.actions == ("ecr:CreateRepository", "ecr:TagResource")
+    assert created.context_keys == (("aws:RequestTag/team", ("a",)), ("aws:TagKeys", ("team",)))
+    assert untagged.context_keys == (("aws:TagKeys", ("team", "stage")),)
+
+
+def test_an_arn_of_another_region_is_invalid_here() -> None:
+    with pytest.raises(InvalidParameter, match="Invalid ARN"):
+        required(ROWS_BY_NAME["ecr", "TagResource"], resourceArn=ARN.replace("us-east-1", "eu-west-1"))
