@@ -1,9 +1,11 @@
 """Manifests: the documents that describe images, parsed from the exact bytes that were pushed.
 
-Sources: OCI image-spec 1.1 (manifest.md, image-index.md, descriptor.md), Docker image manifest v2 schema 2.
+Sources: OCI image-spec 1.1 (manifest.md, image-index.md, descriptor.md), Docker image manifest v2 schema 2, and its
+schema 1, which ECR still takes.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Never, cast
@@ -15,11 +17,15 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_SIGNED_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 IMAGE_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
+SCHEMA_1_TYPES = frozenset({DOCKER_SCHEMA_1, DOCKER_SIGNED_SCHEMA_1})
+_SUPPORTED = IMAGE_TYPES | INDEX_TYPES | SCHEMA_1_TYPES
 
-EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
+_SCHEMA_1_LAYER = "application/vnd.docker.container.image.rootfs.diff+x-gtar"
 _FOREIGN_PREFIXES = (
     "application/vnd.oci.image.layer.nondistributable.",
     "application/vnd.docker.image.rootfs.foreign.",
@@ -30,7 +36,8 @@ REFERENCES_MAX = 1_000
 _DEPTH_MAX = 64
 _SIZE_MAX = 2**63 - 1
 _MEDIA_TYPE_MAX_CHARACTERS = 255
-_SCHEMA_VERSION = 2
+_TOLD_CHARACTERS = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +72,31 @@ class Manifest:
         return min(sum(blob.size_bytes for blob in self.blobs), _SIZE_MAX)
 
 
-def parse(content: bytes, declared_media_type: str | None) -> Manifest:
+def parse(
+    content: bytes,
+    declared_media_type: str | None,
+    *,
+    max_bytes: int = MANIFEST_MAX_BYTES,
+    max_references: int = REFERENCES_MAX,
+) -> Manifest:
     """Parse a manifest. Raises InvalidManifest, ManifestTooLarge.
 
-    `declared_media_type` is what came beside the bytes; it must agree with the body's own `mediaType`.
+    `declared_media_type` is what came beside the bytes, without parameters; it must agree with the body's own
+    `mediaType`. `max_references` bounds the layers, and the manifests, that one document names.
     """
-    if len(content) > MANIFEST_MAX_BYTES:
-        raise ManifestTooLarge(limit_bytes=MANIFEST_MAX_BYTES)
+    if len(content) > max_bytes:
+        raise ManifestTooLarge(limit_bytes=max_bytes)
     document = _load(content)
     media_type = _media_type(document, declared_media_type)
-    if document.get("schemaVersion") != _SCHEMA_VERSION:
-        raise InvalidManifest(detail="schemaVersion must be 2")
-    subject = document.get("subject")
+    for name in ("layers", "manifests", "fsLayers"):
+        if len(_as_list(document.get(name)) or ()) > max_references:
+            raise InvalidManifest(detail=f"{name} has more than {max_references} entries")
+    if media_type in SCHEMA_1_TYPES:
+        return _schema_1(document, media_type)
+    _check_schema_version(document, 2)
     is_index = media_type in INDEX_TYPES
-    config = None if is_index else _descriptor(_required(document, "config"), "config")
+    config = None if is_index else _descriptor(document.get("config"), "config")
+    subject = document.get("subject")
     return Manifest(
         media_type=media_type,
         artifact_type=_artifact_type(document, config),
@@ -92,6 +110,25 @@ def parse(content: bytes, declared_media_type: str | None) -> Manifest:
 def annotations_of(content: bytes) -> dict[str, str]:
     """Return the annotations of a manifest that was stored, so is known to parse."""
     return _annotations(json.loads(content))
+
+
+def _schema_1(document: Mapping[str, Any], media_type: str) -> Manifest:
+    """Schema 1 has no config, says no sizes, and names the same empty layer again and again."""
+    _check_schema_version(document, 1)
+    digests: dict[Digest, None] = {}
+    for each in _as_list(document.get("fsLayers")) or ():
+        layer = _as_object(each) or {}
+        digests[_digest(layer.get("blobSum"), "fsLayers")] = None
+    return Manifest(
+        media_type=media_type,
+        artifact_type=None,
+        subject=None,
+        blobs=tuple(
+            Descriptor(media_type=_SCHEMA_1_LAYER, digest=digest, size_bytes=0) for digest in digests
+        ),
+        children=(),
+        annotations={},
+    )
 
 
 def _load(content: bytes) -> dict[str, Any]:
@@ -149,17 +186,27 @@ def _members(value: object) -> list[object]:
     return [each for each in inside if isinstance(each, dict | list)]
 
 
+def _check_schema_version(document: Mapping[str, Any], expected: int) -> None:
+    version = document.get("schemaVersion")
+    if isinstance(version, bool) or not isinstance(version, int) or version != expected:
+        raise InvalidManifest(detail=f"schemaVersion must be {expected}")
+
+
 def _media_type(document: Mapping[str, Any], declared: str | None) -> str:
     in_body = document.get("mediaType")
     if in_body is not None and not isinstance(in_body, str):
         raise InvalidManifest(detail="mediaType must be a string")
     if declared and in_body and declared != in_body:
-        raise InvalidManifest(detail=f"mediaType is {in_body[:200]} but {declared[:200]} was declared")
+        raise InvalidManifest(detail=f"mediaType is {_told(in_body)} but {_told(declared)} was declared")
     found = declared or in_body or _sniff(document)
-    if found not in IMAGE_TYPES | INDEX_TYPES:
-        raise InvalidManifest(detail=f"the media type {found[:200]} is not supported")
-    if ("layers" in document or "config" in document) and "manifests" in document:
+    if found not in _SUPPORTED:
+        raise InvalidManifest(detail=f"the media type {_told(found)} is not supported")
+    # CVE-2021-41190: clients that look at different members would see different images.
+    kinds = [{"config", "layers"}, {"manifests"}, {"fsLayers"}]
+    if sum(not kind.isdisjoint(document) for kind in kinds) > 1:
         raise InvalidManifest(detail="a manifest is either an image or an index")
+    if "manifests" not in document and found in INDEX_TYPES:
+        raise InvalidManifest(detail="manifests is missing")
     return found
 
 
@@ -168,60 +215,68 @@ def _sniff(document: Mapping[str, Any]) -> str:
         return OCI_INDEX
     if "config" in document and "layers" in document:
         return OCI_MANIFEST
+    if "fsLayers" in document:
+        return DOCKER_SIGNED_SCHEMA_1 if "signatures" in document else DOCKER_SCHEMA_1
     raise InvalidManifest(detail="the media type cannot be told")
 
 
+def _told(text: str) -> str:
+    """Return what a caller wrote as a text that any answer can hold."""
+    return ascii(text[:_TOLD_CHARACTERS])
+
+
 def _artifact_type(document: Mapping[str, Any], config: Descriptor | None) -> str | None:
+    """The manifest's own, else the type of its config (distribution-spec 1.1, "Listing referrers")."""
     artifact_type = document.get("artifactType")
-    if artifact_type is not None:
-        return _check_media_type(artifact_type, "artifactType")
-    return None if config is None else config.media_type
+    if artifact_type is None or artifact_type == "":
+        return None if config is None else config.media_type
+    return _check_media_type(artifact_type, "artifactType")
 
 
 def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
     if document.get("annotations") is None:
         return {}
     annotations = _as_object(document["annotations"])
-    if annotations is None or not all(isinstance(value, str) for value in annotations.values()):
+    if annotations is None or not all(map(_is_text, (*annotations, *annotations.values()))):
         raise InvalidManifest(detail="annotations must be strings by name")
     return annotations
 
 
-def _required(document: Mapping[str, Any], name: str) -> object:
-    if document.get(name) is None:
-        raise InvalidManifest(detail=f"{name} is missing")
-    return document[name]
+def _is_text(value: object) -> bool:
+    """Tell whether this is a string of whole characters: JSON can write halves of a pair, which no encoding takes."""
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def _descriptors(document: Mapping[str, Any], name: str) -> tuple[Descriptor, ...]:
+    """Programs written in Go say null for an empty list."""
     found = document.get(name)
-    if found is None and name == "layers":
-        return ()
-    listed = _as_list(found)
+    listed = [] if found is None else _as_list(found)
     if listed is None:
         raise InvalidManifest(detail=f"{name} must be a list")
-    if len(listed) > REFERENCES_MAX:
-        raise InvalidManifest(detail=f"{name} has more than {REFERENCES_MAX} entries")
     return tuple(_descriptor(each, name) for each in listed)
 
 
 def _descriptor(value: object, where: str) -> Descriptor:
     document = _as_object(value)
     if document is None:
-        raise InvalidManifest(detail=f"a descriptor in {where} must be an object")
-    digest, size = document.get("digest"), document.get("size")
-    parsed = Digest.find(digest) if isinstance(digest, str) else None
-    if parsed is None:
-        raise InvalidManifest(detail=f"a digest in {where} is malformed or of an unsupported algorithm")
+        raise InvalidManifest(detail=f"a descriptor in {where} is missing or no object")
+    size = document.get("size")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _SIZE_MAX:
         raise InvalidManifest(detail=f"a size in {where} is not a number of bytes")
     media_type = _check_media_type(document.get("mediaType"), where)
     return Descriptor(
         media_type=media_type,
-        digest=parsed,
+        digest=_digest(document.get("digest"), where),
         size_bytes=size,
         is_foreign=media_type.startswith(_FOREIGN_PREFIXES) and bool(_as_list(document.get("urls"))),
     )
+
+
+def _digest(value: object, where: str) -> Digest:
+    digest = Digest.find(value) if isinstance(value, str) else None
+    if digest is None:
+        raise InvalidManifest(detail=f"a digest in {where} is malformed or of an unsupported algorithm")
+    return digest
 
 
 def _check_media_type(value: object, where: str) -> str:
