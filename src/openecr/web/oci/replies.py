@@ -86,7 +86,7 @@ def page_of(call: Call) -> PageRequest:
 
 def link(path: str, page: PageRequest, after: str | None, extra: Sequence[tuple[str, str]] = ()) -> Headers:
     """Return the Link header to the page that follows `after`; nothing where there is none."""
-    if after is None or page.limit == 0:
+    if after is None:
         return ()
     query = urllib.parse.urlencode([("n", str(page.limit)), ("last", after), *extra])
     return (("link", f'<{path}?{query}>; rel="next"'),)

@@ -1,8 +1,15 @@
 """Upload sessions and mounts, over the real application."""
 
+from dataclasses import replace
+
 import pytest
 
+from openecr.application.authorization import Authorizer
+from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.decisions import Decision, Grant, Requirement
+from openecr.web.oci.pipeline import RegistryFace
 from tests.unit.web.oci.client import EMPTY_CONFIG, Client, digest_of
+from tests.unit.web.oci.conftest import Registry
 
 CONTENT = bytes(range(256)) * 20
 DIGEST = digest_of(CONTENT)
@@ -83,16 +90,30 @@ async def test_a_range_that_contradicts_itself_is_refused(
     assert (await client.ask("GET", location)).headers["range"] == "0-0"
 
 
-async def test_what_arrived_before_a_disconnect_is_kept(client: Client) -> None:
+@pytest.mark.parametrize("headers", [{}, {"content-range": f"0-{len(CONTENT) - 1}"}], ids=["stream", "chunk"])
+async def test_what_arrived_before_a_disconnect_is_kept(client: Client, headers: dict[str, str]) -> None:
     location = await client.start("app")
 
-    cut = await client.ask("PATCH", location, CONTENT[:3000], length=len(CONTENT))
+    cut = await client.ask("PATCH", location, CONTENT[:3000], headers=headers, length=len(CONTENT))
     assert cut.error[:2] == (400, "BLOB_UPLOAD_INVALID")
     status = await client.ask("GET", location)
     assert status.headers["range"] == "0-2999"
 
     await client.ask("PATCH", location, CONTENT[3000:], headers={"content-range": f"3000-{len(CONTENT) - 1}"})
     assert (await client.ask("PUT", f"{location}?digest={DIGEST}")).status == 201
+
+
+@pytest.mark.parametrize("last_byte", [8, 10])
+async def test_a_chunk_of_unknown_length_must_be_as_long_as_its_range(client: Client, last_byte: int) -> None:
+    location = await client.start("app")
+
+    answer = await client.ask(
+        "PATCH", location, CONTENT[:10], headers={"content-range": f"0-{last_byte}"}, length=None
+    )
+
+    message = f"The layer part has 10 bytes instead of {last_byte + 1}"
+    assert answer.error == (400, "SIZE_INVALID", message)
+    assert (answer.headers["location"], answer.headers["range"]) == (location, "0-0")
 
 
 async def test_a_blob_may_come_in_one_request(client: Client) -> None:
@@ -174,6 +195,39 @@ async def test_a_mounted_blob_is_there_without_an_upload(client: Client, mountin
     assert named.headers["docker-content-digest"] == DIGEST
     assert found.status == 201
     assert (await client.ask("GET", f"/v2/other/blobs/{DIGEST}")).content == CONTENT
+
+
+class _Secretive(Authorizer):
+    """Lets nobody read `app`, and says so in a grant that knows the repository all the same."""
+
+    async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
+        grant = await super().decide(caller, context, requirement)
+        if requirement.repository_name == "app" and "ecr:GetDownloadUrlForLayer" in requirement.actions:
+            return replace(grant, decision=Decision.EXPLICIT_DENY)
+        return grant
+
+
+@pytest.mark.parametrize("query", [f"mount={DIGEST}&from=app", f"mount={DIGEST}"])
+async def test_nothing_is_mounted_from_a_source_that_may_not_be_read(
+    client: Client, registry: Registry, mounting: None, query: str
+) -> None:
+    await client.push_blob("app", CONTENT)
+    face = registry.face
+    secretive = _Secretive(database=registry.authorizer._database)
+    secretive_face = RegistryFace(
+        services=replace(face._services, authorizer=secretive),
+        authenticator=face._authenticator,
+        resolve_host=face._resolve_host,
+        clock=registry.clock,
+        record=registry.outcomes.append,
+    )
+
+    answer = await Client(secretive_face, client.authorization).ask(
+        "POST", f"/v2/other/blobs/uploads/?{query}"
+    )
+
+    assert answer.status == 202
+    assert (await client.ask("HEAD", f"/v2/other/blobs/{DIGEST}")).status == 404
 
 
 @pytest.mark.parametrize(
