@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from openecr.domain.errors import LimitExceeded
 from openecr.domain.images import FailureCode, Image, ImageFailure, ImageId, TaggedManifest
-from openecr.domain.manifests import INDEX_TYPES
 from openecr.store import images
 from openecr.store.connections import Connection
 
@@ -23,6 +23,9 @@ _REASONS = {
     "given tag does not map to the given digest",
 }
 
+ANSWER_MAX_BYTES = 64 * 1024 * 1024
+"""A short question can have a long answer: an image named by digest is told once for each of its tags."""
+
 Found = tuple[list[TaggedManifest], list[ImageFailure]]
 Deleted = tuple[list[ImageId], list[ImageFailure]]
 
@@ -33,7 +36,10 @@ def get_batch(
     image_ids: Sequence[ImageId],
     accepted_media_types: Sequence[str],
 ) -> Found:
-    """Return manifests, an entry for each tag of an image that is named by digest, and failures."""
+    """Return manifests, an entry for each tag of an image that is named by digest, and failures.
+
+    Raises LimitExceeded where the manifests together are too long.
+    """
     accepted = frozenset(accepted_media_types)
     found: list[TaggedManifest] = []
     failures: list[ImageFailure] = []
@@ -45,20 +51,28 @@ def get_batch(
             found += _manifests(connection, image, image_id)
         else:
             failures.append(_failed(image_id, FailureCode.IMAGE_NOT_FOUND))
+        if sum(len(entry.manifest.content) for entry in found) > ANSWER_MAX_BYTES:
+            raise LimitExceeded(message="The manifests are too long for one answer: ask for fewer images")
     return found, failures
 
 
 def delete_batch(connection: Connection, repository_id: int, image_ids: Sequence[ImageId]) -> Deleted:
     """Delete by digest (the image and every tag) or by tag (with its last tag the image goes).
 
-    Indexes go before what they name, so that parent and child may be in one call. What one identifier has deleted is no
-    failure for another that names the same image.
+    An image that an index names goes after the index, so that both may be in one call, in any order. What one
+    identifier has deleted is no failure for another that names the same.
     """
-    resolved = {each: _resolve(connection, repository_id, each) for each in dict.fromkeys(image_ids)}
     deletion = _Deletion(connection, repository_id)
-    for image_id, image in sorted(resolved.items(), key=lambda pair: not _is_index(pair[1])):
-        deletion.delete(image_id, image)
-    return deletion.deleted, deletion.failures
+    resolved = {each: _resolve(connection, repository_id, each) for each in dict.fromkeys(image_ids)}
+    pending = {each: image for each, image in resolved.items() if isinstance(image, Image)}
+    failures = {each: failure for each, failure in resolved.items() if isinstance(failure, ImageFailure)}
+    while pending:
+        blocked = {each: image for each, image in pending.items() if not deletion.delete(each, image)}
+        if len(blocked) == len(pending):
+            failures |= {each: deletion.explain(each, image) for each, image in blocked.items()}
+            break
+        pending = blocked
+    return deletion.deleted, [failures[each] for each in resolved if each in failures]
 
 
 def entries_of(image: Image) -> list[ImageId]:
@@ -73,37 +87,31 @@ class _Deletion:
     def __init__(self, connection: Connection, repository_id: int) -> None:
         self._connection = connection
         self._repository_id = repository_id
-        self._gone: set[str] = set()
         self.deleted: list[ImageId] = []
-        self.failures: list[ImageFailure] = []
 
-    def delete(self, image_id: ImageId, found: Image | ImageFailure) -> None:
-        if isinstance(found, ImageFailure):
-            self.failures.append(found)
-            return
+    def delete(self, image_id: ImageId, found: Image) -> bool:
+        """Do what one identifier asks for; False where an index keeps the image."""
         image = images.find(self._connection, self._repository_id, str(found.digest))
         if image is None or (image_id.tag is not None and image_id.tag not in image.tags):
-            return  # another identifier of this call has deleted it
+            return True  # another identifier of this call has deleted it
         if image_id.tag is not None and len(image.tags) > 1:
             images.remove_tag(self._connection, self._repository_id, image_id.tag)
             self.deleted.append(ImageId(digest=str(image.digest), tag=image_id.tag))
-            return
-        parents = images.list_parents(self._connection, image.id)
-        if parents:
-            self.failures.append(
-                ImageFailure(
-                    image_id=image_id,
-                    code=FailureCode.IMAGE_REFERENCED_BY_MANIFEST_LIST,
-                    reason=f"Requested image referenced by manifest list: [{', '.join(parents)}]",
-                )
-            )
-            return
+            return True
+        if images.list_parents(self._connection, image.id, limit=1):
+            return False
         images.remove(self._connection, image.id)
         self.deleted += entries_of(image)
+        return True
 
-
-def _is_index(found: Image | ImageFailure) -> bool:
-    return isinstance(found, Image) and found.media_type in INDEX_TYPES
+    def explain(self, image_id: ImageId, image: Image) -> ImageFailure:
+        """Say which indexes keep an image."""
+        parents = ", ".join(images.list_parents(self._connection, image.id))
+        return ImageFailure(
+            image_id=image_id,
+            code=FailureCode.IMAGE_REFERENCED_BY_MANIFEST_LIST,
+            reason=f"Requested image referenced by manifest list: [{parents}]",
+        )
 
 
 def _failed(image_id: ImageId, code: FailureCode) -> ImageFailure:

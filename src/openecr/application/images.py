@@ -2,48 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 
-from openecr.application.image_batches import Deleted, Found, delete_batch, entries_of, get_batch
+import anyio.to_thread
+
+from openecr.application.image_batches import Deleted, Found, delete_batch, get_batch
+from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.domain import manifests
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
-    ImageAlreadyExists,
-    ImageDigestDoesNotMatch,
     ImageNotFound,
     ImageReferencedByManifestList,
-    ImageTagAlreadyExists,
-    LayersNotFound,
+    InvalidParameter,
     LimitExceeded,
     ManifestNotFound,
-    ReferencedImagesNotFound,
 )
 from openecr.domain.images import Image, ImageId, Referrer, StoredManifest, TagStatus
 from openecr.domain.manifests import Manifest
+from openecr.domain.names import is_tag
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.repositories import Repository
 from openecr.ports.clock import Clock
-from openecr.store import blobs as blob_rows
-from openecr.store import images, repositories
+from openecr.store import image_lists, images, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
-_LISTS = {
-    TagStatus.ANY: images.LIST_ANY,
-    TagStatus.TAGGED: images.LIST_TAGGED,
-    TagStatus.UNTAGGED: images.LIST_UNTAGGED,
-}
-_REFERRERS_AT_ONCE = 50
+__all__ = ["Images", "PutImage", "PutRules"]
 
-
-class PutRules(Enum):
-    """Whose rules a push follows where ECR's two faces differ."""
-
-    AWS = "AWS"
-    REGISTRY = "REGISTRY"
+_INLINE_BYTES = 64 * 1024
+"""Longer manifests are hashed and parsed beside the event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +42,6 @@ class PutImage:
 
     image: Image
     manifest: StoredManifest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Push:
-    """A push whose bytes have been checked."""
-
-    repository: Repository
-    content: bytes
-    manifest: Manifest
-    digest: Digest
-    tags: tuple[str, ...]
-    rules: PutRules
-    now: int
 
 
 class Images:
@@ -88,101 +65,62 @@ class Images:
         digest: str | None = None,
         rules: PutRules,
     ) -> PutImage:
-        """Store a manifest, and let the tags name it.
+        """Store a manifest, and let the tags name it, or do neither.
 
-        Raises InvalidManifest, ManifestTooLarge, ImageDigestDoesNotMatch, LayersNotFound, ReferencedImagesNotFound,
-        ImageTagAlreadyExists, LimitExceeded, and by AWS's rules ImageAlreadyExists.
+        Raises InvalidParameter for a malformed tag, InvalidManifest, ManifestTooLarge, ImageDigestDoesNotMatch,
+        LayersNotFound, ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded, and by AWS's rules
+        ImageAlreadyExists.
         """
         repository = grant.require_repository()
-        manifest = manifests.parse(content, media_type)
-        push = _Push(
+        for tag in tags:
+            if not is_tag(tag):
+                raise InvalidParameter(
+                    parameter="imageTag",
+                    constraint="must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'",
+                )
+        read = partial(self._read, content, media_type, digest, rules)
+        manifest, verified = read() if len(content) <= _INLINE_BYTES else await anyio.to_thread.run_sync(read)
+        push = Push(
             repository=repository,
             content=content,
             manifest=manifest,
-            digest=_verified(content, digest),
+            digest=verified,
             tags=tuple(dict.fromkeys(tags)),
             rules=rules,
-            now=self._clock.now(),
+            pushed_at=self._clock.now(),
         )
-        await self._check_quota(push)
-        image = await self._database.write(lambda connection: self._put_unit(connection, push))
+        await self._check_quota(repository, verified)
+        image = await self._database.write(partial(store_push, push=push, limits=self._limits))
         stored = StoredManifest(
             image_id=image.id, digest=image.digest, media_type=image.media_type, content=content
         )
         return PutImage(image=image, manifest=stored)
 
-    async def _check_quota(self, push: _Push) -> None:
+    def _read(
+        self, content: bytes, media_type: str | None, digest: str | None, rules: PutRules
+    ) -> tuple[Manifest, Digest]:
+        manifest = manifests.parse(
+            content,
+            media_type,
+            max_bytes=self._limits.manifest_max_bytes,
+            max_references=self._limits.manifest_references,
+        )
+        return manifest, digest_of(content, digest, rules)
+
+    async def _check_quota(self, repository: Repository, digest: Digest) -> None:
         """Counted before the unit: counting inside would make all pushes to a repository wait for each other."""
         limit = self._limits.images_per_repository
-        repository = push.repository
 
-        def read(connection: Connection) -> bool:
-            return images.find(connection, repository.id, str(push.digest)) is None and images.has_at_least(
-                connection, repository.id, limit
+        def is_full(connection: Connection) -> bool:
+            return images.has_at_least(connection, repository.id, limit) and (
+                images.find(connection, repository.id, str(digest)) is None
             )
 
-        if await self._database.read(read):
+        if await self._database.scan(is_full):
             raise LimitExceeded(
                 message=f"The repository with name '{repository.name}' in registry with id "
                 f"'{repository.registry.account_id}' already has the maximum allowed number of images "
                 f"which is '{limit}'"
-            )
-
-    def _put_unit(self, connection: Connection, push: _Push) -> Image:
-        repositories.require_live(connection, push.repository)
-        blobs = self._require_blobs(connection, push)
-        children = self._require_children(connection, push)
-        existing = images.find(connection, push.repository.id, str(push.digest))
-        self._check_identity(push, existing)
-        self._check_tags(connection, push, existing)
-        image = existing or images.add(
-            connection,
-            _new_image(push, children),
-            push.content,
-            blobs=blobs,
-            children=[child.id for child in children],
-        )
-        for tag in push.tags:
-            images.put_tag(connection, image, tag, tagged_at=push.now)
-        return image
-
-    def _require_blobs(self, connection: Connection, push: _Push) -> dict[str, str]:
-        needed = {str(blob.digest): blob.media_type for blob in push.manifest.blobs if not blob.is_foreign}
-        missing = blob_rows.list_missing(connection, push.repository.id, list(needed))
-        if missing:
-            raise LayersNotFound(digests=missing, **_names(push.repository))
-        return needed
-
-    def _require_children(self, connection: Connection, push: _Push) -> list[Image]:
-        found = {
-            str(child.digest): images.find(connection, push.repository.id, str(child.digest))
-            for child in push.manifest.children
-        }
-        missing = [digest for digest, child in found.items() if child is None]
-        if missing:
-            raise ReferencedImagesNotFound(digests=missing, **_names(push.repository))
-        return [child for child in found.values() if child is not None]
-
-    def _check_identity(self, push: _Push, existing: Image | None) -> None:
-        """By AWS's rules the same image under the same tag is a conflict; the registry face takes it as done."""
-        if push.rules is not PutRules.AWS or existing is None:
-            return
-        if all(tag in existing.tags for tag in push.tags):
-            tag = push.tags[0] if push.tags else None
-            raise ImageAlreadyExists(digest=str(push.digest), tag=tag, **_names(push.repository))
-
-    def _check_tags(self, connection: Connection, push: _Push, existing: Image | None) -> None:
-        for tag in push.tags:
-            taken = images.find_by_tag(connection, push.repository.id, tag)
-            if taken is not None and push.repository.settings.tag_mutability.is_immutable(tag):
-                raise ImageTagAlreadyExists(tag=tag, repository_name=push.repository.name)
-        own = set(() if existing is None else existing.tags)
-        limit = self._limits.tags_per_image
-        if len(own | set(push.tags)) > limit:
-            raise LimitExceeded(
-                message=f"Adding tag '{push.tags[-1]}' to an image in the repository with name "
-                f"'{push.repository.name}' in registry with id '{push.repository.registry.account_id}' exceeds "
-                f"the maximum allowed number of tags per image which is '{limit}'"
             )
 
     # --- pull ---
@@ -203,9 +141,9 @@ class Images:
         return manifest
 
     async def batch_get(
-        self, grant: Grant, image_ids: Sequence[ImageId], accepted_media_types: Sequence[str]
+        self, grant: Grant, image_ids: Sequence[ImageId], accepted_media_types: Sequence[str] = ()
     ) -> Found:
-        """Return manifests and failures (BatchGetImage). A pull."""
+        """Return manifests and failures (BatchGetImage). A pull. Raises LimitExceeded for too long an answer."""
         repository = grant.require_repository()
         found, failures = await self._database.scan(
             lambda connection: get_batch(connection, repository.id, image_ids, accepted_media_types)
@@ -262,9 +200,14 @@ class Images:
         def scan(connection: Connection) -> list[Image]:
             found: dict[int, Image] = {}
             for image_id in image_ids:
-                image = find_image(connection, repository.id, image_id)
+                image = _find(connection, repository.id, image_id)
                 if image is None:
-                    raise ImageNotFound(digest=image_id.digest, tag=image_id.tag, **_names(repository))
+                    raise ImageNotFound(
+                        digest=image_id.digest,
+                        tag=image_id.tag,
+                        repository_name=repository.name,
+                        registry_id=repository.registry.account_id,
+                    )
                 found[image.id] = image
             return list(found.values())
 
@@ -272,25 +215,32 @@ class Images:
 
     async def list_images(self, grant: Grant, tag_status: TagStatus, page: PageRequest) -> Page[Image]:
         """Return a page of images by digest."""
-        found = await self._list(grant, tag_status, page.after or "", page.limit + 1)
+        repository = grant.require_repository()
+        found = await self._database.scan(
+            lambda connection: image_lists.list_images(
+                connection, repository.id, tag_status, after=page.after or "", limit=page.limit + 1
+            )
+        )
         cut = cut_page(found, page.limit, lambda image: str(image.digest))
         return Page(items=tuple(await self._with_pull_times(cut.items)), after=cut.after)
 
     async def list_ids(self, grant: Grant, tag_status: TagStatus, page: PageRequest) -> Page[ImageId]:
         """Return a page of (digest, tag), one for each tag, or one without a tag; by digest, then tag."""
+        repository = grant.require_repository()
         digest, _, tag = (page.after or "").partition(" ")
-        entries: list[ImageId] = []
-        if digest:
-            entries = [entry for entry in await self._entries_of(grant, digest) if (entry.tag or "") > tag]
-        found = await self._list(grant, tag_status, digest, page.limit + 1)
-        entries += [entry for image in found for entry in entries_of(image)]
-        return cut_page(entries, page.limit, lambda entry: f"{entry.digest} {entry.tag or ''}")
+        after = ImageId(digest=digest, tag=tag)
+        found = await self._database.scan(
+            lambda connection: image_lists.list_ids(
+                connection, repository.id, tag_status, after=after, limit=page.limit + 1
+            )
+        )
+        return cut_page(found, page.limit, lambda entry: f"{entry.digest} {entry.tag or ''}")
 
     async def list_tags(self, grant: Grant, page: PageRequest) -> Page[str]:
         """Return a page of tags in byte order."""
         repository = grant.require_repository()
         found = await self._database.scan(
-            lambda connection: images.list_tags(
+            lambda connection: image_lists.list_tags(
                 connection, repository.id, after=page.after or "", limit=page.limit + 1
             )
         )
@@ -299,67 +249,32 @@ class Images:
     async def list_referrers(
         self, grant: Grant, subject: Digest, *, artifact_types: Sequence[str] = (), page: PageRequest
     ) -> Page[Referrer]:
-        """Return a page of manifests whose subject is this one; short pages are bounded in bytes too."""
+        """Return a page of manifests whose subject is this one, by digest; pages are bounded in bytes too."""
         repository = grant.require_repository()
-        wanted = frozenset(artifact_types)
+        most_bytes = self._limits.referrers_page_bytes
 
         def scan(connection: Connection) -> Page[Referrer]:
-            return self._scan_referrers(connection, repository.id, subject, wanted, page)
+            found = image_lists.list_referrers(
+                connection,
+                repository.id,
+                subject,
+                artifact_types,
+                after=page.after or "",
+                limit=page.limit + 1,
+            )
+            cut = cut_page(found, _fitting(found, page.limit, most_bytes), lambda pair: str(pair[1].digest))
+            return Page(
+                items=tuple(_with_annotations(connection, *pair) for pair in cut.items), after=cut.after
+            )
 
         return await self._database.scan(scan)
-
-    def _scan_referrers(
-        self,
-        connection: Connection,
-        repository_id: int,
-        subject: Digest,
-        wanted: frozenset[str],
-        page: PageRequest,
-    ) -> Page[Referrer]:
-        found: list[Referrer] = []
-        size_bytes, after = 0, page.after or ""
-        while True:
-            rows = images.list_referrers(
-                connection, repository_id, subject, after=after, limit=_REFERRERS_AT_ONCE
-            )
-            for digest, media_type, artifact_type, manifest_size, content in rows:
-                if not wanted or artifact_type in wanted:
-                    if len(found) == page.limit or (found and size_bytes > self._limits.referrers_page_bytes):
-                        return Page(items=tuple(found), after=after)
-                    size_bytes += manifest_size
-                    found.append(
-                        Referrer(
-                            digest=digest,
-                            media_type=media_type,
-                            artifact_type=artifact_type,
-                            size_bytes=manifest_size,
-                            annotations=manifests.annotations_of(content),
-                        )
-                    )
-                after = str(digest)
-            if len(rows) < _REFERRERS_AT_ONCE:
-                return Page(items=tuple(found))
-
-    async def _list(self, grant: Grant, tag_status: TagStatus, after: str, limit: int) -> list[Image]:
-        repository = grant.require_repository()
-        statement = _LISTS[tag_status]
-        return await self._database.scan(
-            lambda connection: images.list_after(
-                connection, statement, repository.id, after=after, limit=limit
-            )
-        )
-
-    async def _entries_of(self, grant: Grant, digest: str) -> list[ImageId]:
-        repository = grant.require_repository()
-        image = await self._database.scan(lambda connection: images.find(connection, repository.id, digest))
-        return [] if image is None else entries_of(image)
 
     async def _with_pull_times(self, found: Sequence[Image]) -> list[Image]:
         pulled = await self._pull_times.find(image.id for image in found)
         return [replace(image, last_pulled_at=pulled.get(image.id)) for image in found]
 
 
-def find_image(connection: Connection, repository_id: int, image_id: ImageId) -> Image | None:
+def _find(connection: Connection, repository_id: int, image_id: ImageId) -> Image | None:
     """Return the image that an identifier names; where it has both halves they must agree."""
     if image_id.tag is None:
         return None if image_id.digest is None else images.find(connection, repository_id, image_id.digest)
@@ -369,30 +284,16 @@ def find_image(connection: Connection, repository_id: int, image_id: ImageId) ->
     return image
 
 
-def _names(repository: Repository) -> dict[str, str]:
-    return {"repository_name": repository.name, "registry_id": repository.registry.account_id}
+def _fitting(found: Sequence[tuple[int, Referrer]], limit: int, most_bytes: int) -> int:
+    """Return how many of them make a page: a descriptor is hardly longer than its manifest. One always fits."""
+    total_bytes = 0
+    for count, (_, referrer) in enumerate(found[:limit]):
+        total_bytes += referrer.size_bytes
+        if count and total_bytes > most_bytes:
+            return count
+    return limit
 
 
-def _verified(content: bytes, given: str | None) -> Digest:
-    """Return the digest under which the bytes are stored: the given one if it is theirs."""
-    wanted = None if given is None else Digest.find(given)
-    computed = Digest.of(content, "sha256" if wanted is None else wanted.algorithm)
-    if given is not None and wanted != computed:
-        raise ImageDigestDoesNotMatch(given=given[:200], computed=str(computed))
-    return computed
-
-
-def _new_image(push: _Push, children: Sequence[Image]) -> Image:
-    manifest = push.manifest
-    largest = max((child.size_bytes for child in children), default=0)
-    return Image(
-        id=0,
-        repository_id=push.repository.id,
-        digest=push.digest,
-        media_type=manifest.media_type,
-        artifact_type=manifest.artifact_type,
-        subject=manifest.subject,
-        size_bytes=largest if manifest.is_index else manifest.size_bytes,
-        manifest_size_bytes=len(push.content),
-        pushed_at=push.now,
-    )
+def _with_annotations(connection: Connection, image_id: int, referrer: Referrer) -> Referrer:
+    content = image_lists.content_of(connection, image_id)
+    return replace(referrer, annotations=manifests.annotations_of(content))

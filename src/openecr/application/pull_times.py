@@ -30,7 +30,7 @@ class PullTimes:
             batch = pairs[start : start + pulls.BATCH_ROWS]
             await self._database.write(partial(pulls.put, pulls=batch))
             for image_id, pulled_at in batch:
-                if self._notes[image_id] == pulled_at:
+                if self._notes.get(image_id) == pulled_at:
                     del self._notes[image_id]
 
     async def find(self, image_ids: Iterable[int]) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """Blobs, and the links through which repositories hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
@@ -65,7 +65,13 @@ REMOVE_LINK = Statement(
     )
 )
 LIST_HELD = Statement(
-    select(_L.digest).where(_L.repository_id == bindparam("repository_id"), is_one_of(_L.digest, "digests"))
+    select(_L.digest)
+    .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
+    .where(
+        _L.repository_id == bindparam("repository_id"),
+        is_one_of(_L.digest, "digests"),
+        _B.state == "stored",
+    )
 )
 LIST_HOLDERS = Statement(
     select(_R.name)
@@ -170,11 +176,10 @@ def remove_link(connection: Connection, repository_id: int, digest: Digest) -> b
     return connection.execute(REMOVE_LINK, repository_id=repository_id, digest=str(digest)) > 0
 
 
-def list_missing(connection: Connection, repository_id: int, digests: Sequence[str]) -> list[str]:
-    """Return those digests, in order, that the repository does not hold."""
+def list_held(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:
+    """Return those digests that the repository holds, and whose bytes are there."""
     rows = connection.fetch_all(LIST_HELD, repository_id=repository_id, digests=as_list(digests))
-    held = {row[0] for row in rows}
-    return [digest for digest in dict.fromkeys(digests) if digest not in held]
+    return {row[0] for row in rows}
 
 
 def list_holders(

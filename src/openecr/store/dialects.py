@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Table, Text, bindparam
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Table, Text, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,28 +22,39 @@ class _StringsOf(FunctionElement[str]):
     type: TypeEngine[str] = Text()
 
 
+class _IntegersOf(FunctionElement[int]):
+    """The integers of a JSON array as a set of rows."""
+
+    inherit_cache: bool | None = True
+    name = "integers_of"
+    type: TypeEngine[int] = BigInteger()
+
+
 @compiles(_StringsOf, "sqlite")
-def _sqlite_strings(element: _StringsOf, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_IntegersOf, "sqlite")
+def _sqlite_members(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
     return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"  # noqa: S608 -- compiled
 
 
 @compiles(_StringsOf, "postgresql")
-def _postgresql_strings(element: _StringsOf, compiler: SQLCompiler, **options: Any) -> str:
-    return (
-        f"(SELECT jsonb_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSONB)))"
-    )
+@compiles(_IntegersOf, "postgresql")
+def _postgresql_members(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    type_name = element.type.compile(dialect=compiler.dialect)
+    array = f"CAST({compiler.process(element.clauses, **options)} AS JSONB)"
+    return f"(SELECT CAST(member AS {type_name}) FROM jsonb_array_elements_text({array}) AS member)"  # noqa: S608 -- compiled
 
 
-def is_one_of(column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
+def is_one_of(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     """`column IN (a list bound as one parameter)`: one text and one plan for a list of any length.
 
-    Bind the parameter with `as_list`.
+    Bind the parameter with `as_list`; its members are strings or integers, as the column's are.
     """
     values: BindParameter[str] = bindparam(parameter, type_=Text())
-    return column.op("IN", is_comparison=True)(_StringsOf(values))
+    members = _IntegersOf(values) if isinstance(column.type, Integer) else _StringsOf(values)
+    return column.op("IN", is_comparison=True)(members)
 
 
-def as_list(values: Iterable[str]) -> str:
+def as_list(values: Iterable[str] | Iterable[int]) -> str:
     """Encode the list that `is_one_of` binds."""
     return json.dumps(list(values))
 

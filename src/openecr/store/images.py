@@ -1,13 +1,14 @@
-"""Images, their manifests, tags and references."""
+"""Images, their manifests, tags and references: one at a time. Pages of them are in `image_lists`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from sqlalchemy import ColumnElement, bindparam, delete, exists, func, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from openecr.domain.digests import Digest
 from openecr.domain.images import Image, StoredManifest
 from openecr.store.connections import Connection, Row
-from openecr.store.dialects import insert_or_replace
+from openecr.store.dialects import as_list, insert_or_replace, is_one_of
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGE_BLOBS, IMAGE_CHILDREN, IMAGE_TAGS, IMAGES, MANIFESTS
 
@@ -16,7 +17,7 @@ _T = IMAGE_TAGS.c
 _M = MANIFESTS.c
 _C = IMAGE_CHILDREN.c
 
-_IMAGE = (
+COLUMNS = (
     _I.id,
     _I.repository_id,
     _I.digest,
@@ -27,30 +28,32 @@ _IMAGE = (
     _I.manifest_size_bytes,
     _I.pushed_at,
 )
+"""What `from_row` reads."""
+
 _MANIFEST = (_I.id, _I.digest, _I.media_type, _M.content)
 _IN_REPOSITORY = _I.repository_id == bindparam("repository_id")
+_IS_NAMED = (_T.repository_id == bindparam("repository_id"), _T.tag == bindparam("tag"))
 
 MANIFEST_BY_TAG = Statement(
     select(*_MANIFEST)
     .join_from(IMAGE_TAGS, IMAGES, _T.image_id == _I.id)
     .join(MANIFESTS, _M.image_id == _I.id)
-    .where(_T.repository_id == bindparam("repository_id"), _T.tag == bindparam("tag"))
+    .where(*_IS_NAMED)
 )
 MANIFEST_BY_DIGEST = Statement(
     select(*_MANIFEST)
     .join_from(IMAGES, MANIFESTS, _M.image_id == _I.id)
     .where(_IN_REPOSITORY, _I.digest == bindparam("digest"))
 )
-FIND = Statement(select(*_IMAGE).where(_IN_REPOSITORY, _I.digest == bindparam("digest")))
+FIND = Statement(select(*COLUMNS).where(_IN_REPOSITORY, _I.digest == bindparam("digest")))
 FIND_BY_TAG = Statement(
-    select(*_IMAGE)
-    .join_from(IMAGE_TAGS, IMAGES, _T.image_id == _I.id)
-    .where(_T.repository_id == bindparam("repository_id"), _T.tag == bindparam("tag"))
+    select(*COLUMNS).join_from(IMAGE_TAGS, IMAGES, _T.image_id == _I.id).where(*_IS_NAMED)
+)
+FIND_TAG = Statement(select(_T.image_id).where(*_IS_NAMED))
+FIND_CHILDREN = Statement(
+    select(_I.digest, _I.id, _I.size_bytes).where(_IN_REPOSITORY, is_one_of(_I.digest, "digests"))
 )
 TAGS_OF = Statement(select(_T.tag).where(_T.image_id == bindparam("image_id")).order_by(_T.tag))
-COUNT_TAGS = Statement(
-    select(func.count()).select_from(IMAGE_TAGS).where(_T.image_id == bindparam("image_id"))
-)
 NTH_IMAGE = Statement(select(_I.id).where(_IN_REPOSITORY).limit(1).offset(bindparam("skip")))
 ADD = Statement(
     insert(IMAGES).returning(_I.id),
@@ -74,9 +77,7 @@ PUT_TAG = insert_or_replace(
     columns=("repository_id", "tag", "image_id", "tagged_at"),
     replace=("image_id", "tagged_at"),
 )
-REMOVE_TAG = Statement(
-    delete(IMAGE_TAGS).where(_T.repository_id == bindparam("repository_id"), _T.tag == bindparam("tag"))
-)
+REMOVE_TAG = Statement(delete(IMAGE_TAGS).where(*_IS_NAMED))
 REMOVE = Statement(delete(IMAGES).where(_I.id == bindparam("image_id")))
 PARENTS_OF = Statement(
     select(_I.digest)
@@ -85,49 +86,13 @@ PARENTS_OF = Statement(
     .order_by(_I.digest)
     .limit(bindparam("limit"))
 )
-_HAS_TAG = exists().where(_T.image_id == _I.id)
-_AFTER = _I.digest > bindparam("after")
 
 
-def _list(*conditions: ColumnElement[bool]) -> Statement:
-    return Statement(
-        select(*_IMAGE)
-        .where(_IN_REPOSITORY, _AFTER, *conditions)
-        .order_by(_I.digest)
-        .limit(bindparam("limit"))
+def from_row(row: Row, tags: tuple[str, ...] = ()) -> Image:
+    """Make an image of a row of COLUMNS."""
+    identifier, repository_id, digest, media_type, artifact_type, subject, size, manifest_size, pushed_at = (
+        row
     )
-
-
-LIST_ANY = _list()
-LIST_TAGGED = _list(_HAS_TAG)
-LIST_UNTAGGED = _list(~_HAS_TAG)
-LIST_TAGS = Statement(
-    select(_T.tag)
-    .where(_T.repository_id == bindparam("repository_id"), _T.tag > bindparam("after"))
-    .order_by(_T.tag)
-    .limit(bindparam("limit"))
-)
-LIST_REFERRERS = Statement(
-    select(_I.digest, _I.media_type, _I.artifact_type, _I.manifest_size_bytes, _M.content)
-    .join_from(IMAGES, MANIFESTS, _M.image_id == _I.id)
-    .where(_IN_REPOSITORY, _I.subject_digest == bindparam("subject_digest"), _AFTER)
-    .order_by(_I.digest)
-    .limit(bindparam("limit"))
-)
-
-
-def _from_row(row: Row, tags: tuple[str, ...] = ()) -> Image:
-    (
-        identifier,
-        repository_id,
-        digest,
-        media_type,
-        artifact_type,
-        subject,
-        size_bytes,
-        manifest_size,
-        pushed_at,
-    ) = row
     return Image(
         id=identifier,
         repository_id=repository_id,
@@ -135,7 +100,7 @@ def _from_row(row: Row, tags: tuple[str, ...] = ()) -> Image:
         media_type=media_type,
         artifact_type=artifact_type,
         subject=None if subject is None else Digest.parse(subject),
-        size_bytes=size_bytes,
+        size_bytes=size,
         manifest_size_bytes=manifest_size,
         pushed_at=pushed_at,
         tags=tags,
@@ -143,7 +108,9 @@ def _from_row(row: Row, tags: tuple[str, ...] = ()) -> Image:
 
 
 def _with_tags(connection: Connection, row: Row | None) -> Image | None:
-    return None if row is None else _from_row(row, list_tags_of(connection, row[0]))
+    if row is None:
+        return None
+    return from_row(row, tuple(tag for (tag,) in connection.fetch_all(TAGS_OF, image_id=row[0])))
 
 
 def find_manifest(
@@ -172,26 +139,38 @@ def find_by_tag(connection: Connection, repository_id: int, tag: str) -> Image |
     return _with_tags(connection, connection.fetch_one(FIND_BY_TAG, repository_id=repository_id, tag=tag))
 
 
-def list_tags_of(connection: Connection, image_id: int) -> tuple[str, ...]:
-    """Return an image's tags in byte order."""
-    return tuple(row[0] for row in connection.fetch_all(TAGS_OF, image_id=image_id))
+def has_tag(connection: Connection, repository_id: int, tag: str) -> bool:
+    """Tell whether a tag names an image."""
+    return connection.fetch_one(FIND_TAG, repository_id=repository_id, tag=tag) is not None
 
 
-def count_tags(connection: Connection, image_id: int) -> int:
-    """Return how many tags an image has."""
-    row = connection.fetch_one(COUNT_TAGS, image_id=image_id)
-    return 0 if row is None else int(row[0])
+def find_children(
+    connection: Connection, repository_id: int, digests: Iterable[str]
+) -> dict[str, tuple[int, int]]:
+    """Return id and size of those images that are there, by digest."""
+    rows = connection.fetch_all(FIND_CHILDREN, repository_id=repository_id, digests=as_list(digests))
+    return {digest: (image_id, size_bytes) for digest, image_id, size_bytes in rows}
 
 
 def has_at_least(connection: Connection, repository_id: int, count: int) -> bool:
     """Tell whether a repository has so many images; costs a step per image."""
-    return connection.fetch_one(NTH_IMAGE, repository_id=repository_id, skip=count - 1) is not None
+    return count == 0 or (
+        connection.fetch_one(NTH_IMAGE, repository_id=repository_id, skip=count - 1) is not None
+    )
 
 
 def add(
-    connection: Connection, image: Image, content: bytes, *, blobs: dict[str, str], children: Sequence[int]
+    connection: Connection,
+    image: Image,
+    content: bytes,
+    *,
+    blobs: Mapping[str, str],
+    children: Sequence[int],
 ) -> Image:
-    """Insert an image with its manifest and everything it refers to; `blobs` are media types by digest."""
+    """Insert an image with its manifest and everything it refers to, and return it with its id.
+
+    `blobs` are media types by digest, of which each must have its link. Raises ConstraintViolated otherwise.
+    """
     row = connection.fetch_one(
         ADD,
         repository_id=image.repository_id,
@@ -214,11 +193,9 @@ def add(
             repository_id=image.repository_id,
             media_type=media_type,
         )
-    for child_id in dict.fromkeys(children):
+    for child_id in children:
         connection.execute(ADD_CHILD, image_id=image_id, child_id=child_id)
-    found = find(connection, image.repository_id, str(image.digest))
-    assert found is not None
-    return found
+    return replace(image, id=image_id)
 
 
 def put_tag(connection: Connection, image: Image, tag: str, *, tagged_at: int) -> None:
@@ -241,27 +218,3 @@ def remove(connection: Connection, image_id: int) -> None:
 def list_parents(connection: Connection, image_id: int, *, limit: int = 100) -> list[str]:
     """Return digests of indexes of the repository that name this manifest."""
     return [row[0] for row in connection.fetch_all(PARENTS_OF, child_id=image_id, limit=limit)]
-
-
-def list_after(
-    connection: Connection, statement: Statement, repository_id: int, *, after: str, limit: int
-) -> list[Image]:
-    """Return images by digest, with their tags; `statement` is one of the LIST constants."""
-    rows = connection.fetch_all(statement, repository_id=repository_id, after=after, limit=limit)
-    return [_from_row(row, list_tags_of(connection, row[0])) for row in rows]
-
-
-def list_tags(connection: Connection, repository_id: int, *, after: str, limit: int) -> list[str]:
-    """Return tags in byte order."""
-    rows = connection.fetch_all(LIST_TAGS, repository_id=repository_id, after=after, limit=limit)
-    return [row[0] for row in rows]
-
-
-def list_referrers(
-    connection: Connection, repository_id: int, subject: Digest, *, after: str, limit: int
-) -> list[tuple[Digest, str, str | None, int, bytes]]:
-    """Return (digest, media type, artifact type, size, content) of manifests whose subject is this one."""
-    rows = connection.fetch_all(
-        LIST_REFERRERS, repository_id=repository_id, subject_digest=str(subject), after=after, limit=limit
-    )
-    return [(Digest.parse(row[0]), row[1], row[2], row[3], bytes(row[4])) for row in rows]

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from openecr.store.connections import Connection
-from openecr.store.dialects import insert_or_replace
+from openecr.store.dialects import as_list, insert_or_replace, is_one_of
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGE_PULLS
 
@@ -13,7 +13,11 @@ BATCH_ROWS = 500
 PUT = insert_or_replace(
     IMAGE_PULLS, conflict=("image_id",), columns=("image_id", "pulled_at"), replace=("pulled_at",)
 )
-FIND = Statement(select(IMAGE_PULLS.c.pulled_at).where(IMAGE_PULLS.c.image_id == bindparam("image_id")))
+FIND = Statement(
+    select(IMAGE_PULLS.c.image_id, IMAGE_PULLS.c.pulled_at).where(
+        is_one_of(IMAGE_PULLS.c.image_id, "image_ids")
+    )
+)
 
 
 def put(connection: Connection, pulls: Sequence[tuple[int, int]]) -> None:
@@ -24,5 +28,5 @@ def put(connection: Connection, pulls: Sequence[tuple[int, int]]) -> None:
 
 def find(connection: Connection, image_ids: Iterable[int]) -> dict[int, int]:
     """Return the pull times that are known."""
-    rows = {image_id: connection.fetch_one(FIND, image_id=image_id) for image_id in image_ids}
-    return {image_id: int(row[0]) for image_id, row in rows.items() if row is not None}
+    rows = connection.fetch_all(FIND, image_ids=as_list(image_ids))
+    return {image_id: int(pulled_at) for image_id, pulled_at in rows}
