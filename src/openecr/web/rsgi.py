@@ -1,4 +1,4 @@
-"""The driver for Granian's native interface (RSGI), which sends files and ranges by itself.
+"""The driver for Granian's native interface (RSGI).
 
 It translates requests and responses, counts what is in flight and can cancel it, and watches for disconnects: Granian's
 `send_bytes` neither raises nor yields after one.
@@ -9,14 +9,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import structlog
+
+from openecr.web.files import INLINE_BYTES, Sink, opened, read_cached, send_file
 from openecr.web.messages import FileBody, Request, Response, StreamBody
+
+_LOG = structlog.get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 DRAIN_BYTES = 64 * 1024
 """How much of an unread body is taken before an early answer, so that the connection stays usable."""
 
+_DRAIN_SECONDS = 5
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_PLAIN_TEXT = ("content-type", "text/plain; charset=utf-8")
 _NO_CONTENT_STATUSES = frozenset({204, 304})
 
 
@@ -30,14 +37,6 @@ class Scope(Protocol):
     client: str
     scheme: str
     headers: Any
-
-
-class Stream(Protocol):
-    """An open response."""
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a chunk; copied during the call."""
-        ...
 
 
 class Exchange(Protocol):
@@ -59,13 +58,7 @@ class Exchange(Protocol):
         """Answer without a body."""
         ...
 
-    def response_file_range(
-        self, status: int, headers: list[tuple[str, str]], file: str, start: int, end: int
-    ) -> None:
-        """Answer with bytes [start, end) of a file."""
-        ...
-
-    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Stream:
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Sink:
         """Start an answer that is sent in chunks."""
         ...
 
@@ -147,10 +140,12 @@ async def _drain(request: Request, body: AsyncIterator[bytes]) -> None:
     if remaining > DRAIN_BYTES:
         return
     taken = 0
-    async for chunk in body:
-        taken += len(chunk)
-        if taken >= remaining:
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in body:
+                taken += len(chunk)
+                if taken >= remaining:
+                    return
 
 
 async def _send(request: Request, response: Response, protocol: Exchange) -> None:
@@ -162,8 +157,7 @@ async def _send(request: Request, response: Response, protocol: Exchange) -> Non
     elif isinstance(body, bytes):
         _send_bytes(response.status, headers, body, protocol)
     elif isinstance(body, FileBody):
-        _add_length(headers, body)
-        protocol.response_file_range(response.status, headers, str(body.path), body.start, body.stop)
+        await _send_file(response.status, headers, body, protocol)
     else:
         _add_length(headers, body)
         await _send_stream(protocol.response_stream(response.status, headers), body, protocol)
@@ -192,7 +186,33 @@ def _size_bytes(body: bytes | FileBody | StreamBody) -> int:
             return body.size_bytes
 
 
-async def _send_stream(stream: Stream, body: StreamBody, protocol: Exchange) -> None:
+async def _send_file(status: int, headers: list[tuple[str, str]], body: FileBody, protocol: Exchange) -> None:
+    try:
+        with opened(body.path) as descriptor:
+            await _send_opened(status, headers, body, descriptor, protocol)
+    except FileNotFoundError:
+        _LOG.exception("the file of a blob is missing", file=body.path.name)
+        _send_bytes(404, [_PLAIN_TEXT], b"Not found\n", protocol)
+
+
+async def _send_opened(
+    status: int, headers: list[tuple[str, str]], body: FileBody, descriptor: int, protocol: Exchange
+) -> None:
+    if body.stop - body.start <= INLINE_BYTES:
+        content = read_cached(descriptor, body.start, body.stop)
+        if content is not None:
+            _send_bytes(status, headers, content, protocol)
+            return
+    _add_length(headers, body)
+    stream = protocol.response_stream(status, headers)
+    gone = asyncio.ensure_future(protocol.client_disconnect())  # noqa: TID251 -- ends below, in any case
+    try:
+        await send_file(descriptor, body.start, body.stop, stream, gone)
+    finally:
+        gone.cancel()
+
+
+async def _send_stream(stream: Sink, body: StreamBody, protocol: Exchange) -> None:
     gone = asyncio.ensure_future(protocol.client_disconnect())  # noqa: TID251 -- ends below, in any case
     try:
         async for chunk in body.chunks:
