@@ -209,7 +209,7 @@ class Uploads:
             if uploads.count_parts(connection, upload.id) >= limit:
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             if not uploads.take(connection, upload, location=location, expires_at=expires_at):
-                raise _not_found(repository, upload.id)
+                raise _taken(upload)
 
         await self._database.write(unit)
         return _Part(repository=repository, upload=upload, epoch=upload.epoch + 1, location=location)
@@ -267,7 +267,7 @@ class Uploads:
             return uploads.renew(connection, part.upload.id, epoch=part.epoch, expires_at=expires_at)
 
         if not await self._database.write(unit):
-            raise _not_found(part.repository, part.upload.id)
+            raise _taken(part.upload)
 
     async def _record(self, part: "_Part", size_bytes: int) -> Upload:
         upload = part.upload
@@ -286,10 +286,7 @@ class Uploads:
             )
 
         if not await self._database.write(unit):
-            # Another request has taken the session. Where it still exists it names our location, which goes with it.
-            raise InvalidLayerPart(
-                upload_id=upload.id, first_byte=upload.received_bytes, received_bytes=upload.received_bytes
-            )
+            raise _taken(upload)
         return replace(upload, received_bytes=received_bytes, epoch=part.epoch, expires_at=expires_at)
 
     def new_location(self) -> str:
@@ -323,10 +320,7 @@ class Uploads:
         if digest is None:
             raise InvalidLayer
         locations = [part.location for part in parts]
-        if locations:
-            location = await self._blobs.assemble(locations, self.new_location())
-        else:
-            location = await self._store_empty(repository, upload)
+        location = await self._store_whole(repository, upload, locations)
         blob, is_new = await self._database.write(
             lambda connection: self._commit_unit(
                 connection, repository, upload, digest, (location, *locations)
@@ -374,12 +368,16 @@ class Uploads:
                 await asyncio.to_thread(hashers.update, chunk)
         return hashers
 
-    async def _store_empty(self, repository: Repository, upload: Upload) -> str:
-        """Store a blob of no bytes, whose location the session names first like any part's."""
-        part = await self._take(repository, upload)
-        writer = await self._blobs.create_part(part.location)
+    async def _store_whole(self, repository: Repository, upload: Upload, parts: Sequence[str]) -> str:
+        """Return the location of the whole blob. A new one is named by the session first, like any part's."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = await self._take(repository, upload)
+        if parts:
+            return await self._blobs.assemble(parts, whole.location)
+        writer = await self._blobs.create_part(whole.location)
         await writer.finish()
-        return part.location
+        return whole.location
 
     def _commit_unit(
         self,
@@ -418,6 +416,13 @@ class _Part:
     upload: Upload
     epoch: int
     location: str
+
+
+def _taken(upload: Upload) -> InvalidLayerPart:
+    """Another request has taken the session; where that still exists it names our location, which goes with it."""
+    return InvalidLayerPart(
+        upload_id=upload.id, first_byte=upload.received_bytes, received_bytes=upload.received_bytes
+    )
 
 
 def _not_found(repository: Repository, upload_id: str) -> UploadNotFound:
