@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -255,10 +256,12 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 
 def _jobs(parts: Parts) -> tuple[Job, ...]:
     interval = parts.limits.collection_interval_seconds
-    return (
-        Job(name="collection", run=parts.collection.collect, interval_seconds=interval),
-        Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS),
+    collection = (
+        Job(name=name, run=partial(parts.collection.run, step), interval_seconds=interval)
+        for name, step in parts.collection.steps.items()
     )
+    pull_times = Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
+    return (*collection, pull_times)
 
 
 def _check_transport(settings: Settings) -> None:

@@ -26,6 +26,7 @@ from openecr.store.database import Database
 
 SECOND = 1_000_000
 _LINK_PURPOSE = "download-link"
+_LINK_VERSION = 1
 _LINK_MAX_CHARACTERS = 2_048
 _DIGEST_MAX_CHARACTERS = 1_000
 
@@ -73,8 +74,8 @@ class Blobs:
         held = await self._held(repository, digest)
         if held is None:
             return None
-        await self._renew_grace(repository, digest, held.grace_until)
-        return held.blob
+        is_still_held = await self._renew_grace(repository, digest, held.grace_until)
+        return held.blob if is_still_held else None
 
     async def get(self, grant: Grant, digest: Digest) -> StoredBlob:
         """Return a blob to be read. Raises LayerNotFound."""
@@ -121,13 +122,16 @@ class Blobs:
     async def unlink(self, grant: Grant, digest: Digest) -> None:
         """Take a layer out of the repository. Raises LayerNotFound, LayerInUse."""
         repository = grant.require_repository()
+        not_before = self._clock.now() + self._limits.doomed_seconds * SECOND
 
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
-            if blob_rows.find_held(connection, repository.id, digest) is None:
+            held = blob_rows.find_held(connection, repository.id, digest)
+            if held is None:
                 raise _not_found(repository, str(digest))
             if not blob_rows.remove_link(connection, repository.id, digest):
                 raise LayerInUse(digest=str(digest), repository_name=repository.name)
+            blob_rows.claim(connection, [held[0].blob_id], not_before=not_before)
 
         await self._database.write(unit)
 
@@ -172,7 +176,7 @@ class Blobs:
         self, connection: Connection, source: Repository, target: Repository, digest: Digest
     ) -> StoredBlob | None:
         found = blob_rows.find_held(connection, source.id, digest)
-        if found is None:
+        if found is None or not repositories.is_live(connection, source):
             return None
         grace_until = self._clock.now() + self._limits.link_grace_seconds * SECOND
         blob_rows.link(connection, target.id, digest, found[0].blob_id, grace_until=grace_until)
@@ -193,7 +197,7 @@ class Blobs:
                 registry_id=repository.registry.account_id,
             )
         link = DownloadLink(
-            version=1,
+            version=_LINK_VERSION,
             account_id=repository.registry.account_id,
             region=repository.registry.region,
             repository_name=repository.name,
@@ -215,6 +219,8 @@ class Blobs:
             link = msgspec.json.decode(self._keys.unseal(_LINK_PURPOSE, sealed), type=DownloadLink)
         except (ValueError, msgspec.MsgspecError):
             raise LinkExpired(message="The URL is malformed") from None
+        if link.version != _LINK_VERSION:
+            raise LinkExpired(message="The URL is malformed")
         if link.expires_at <= self._clock.now():
             raise LinkExpired
         return link
@@ -227,13 +233,13 @@ class Blobs:
         )
         return None if found is None else _Held(*found)
 
-    async def _renew_grace(self, repository: Repository, digest: Digest, grace_until: int) -> None:
-        """Write only when less than half of the grace is left."""
+    async def _renew_grace(self, repository: Repository, digest: Digest, grace_until: int) -> bool:
+        """Tell whether the link is there still. Writes only when less than half of the grace is left."""
         grace = self._limits.link_grace_seconds * SECOND
         now = self._clock.now()
-        if grace == 0 or grace_until - now > grace // 2:
-            return
-        await self._database.write(
+        if grace == 0 or grace_until - now >= grace // 2:
+            return True
+        return await self._database.write(
             lambda connection: blob_rows.renew_link(
                 connection, repository.id, digest, grace_until=now + grace
             )

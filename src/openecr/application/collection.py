@@ -4,15 +4,24 @@ Safety does not come from waiting: every step checks again in the transaction th
 key that restricts. Grace only spares clients from uploading again what they were just told is there.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from openecr.application.limits import Limits
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.store import blobs, doomed, purging, uploads
+from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
 SECOND = 1_000_000
 STEP_ROWS = 200
+"""About as many rows as one transaction changes."""
+
+WINDOW_ROWS = 5_000
+"""As many links as one step looks at: most of them are needed, and none of them is locked."""
+
+Step = Callable[[], Awaitable[bool]]
 
 
 class Collection:
@@ -23,54 +32,56 @@ class Collection:
         self._blobs = blobs
         self._clock = clock
         self._limits = limits
+        self._next_place = FIRST_PLACE
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """Return every step, in the order in which one leaves work to the next."""
+        return {
+            "purge of deleted repositories": self.purge_repositories,
+            "expiry of uploads": self.expire_uploads,
+            "collection of blobs": self.drop_links,
+            "removal of bytes": self.remove_doomed,
+        }
 
     async def collect(self) -> None:
         """Run every step until none has more to do."""
-        steps = (
-            self.purge_repositories,
-            self.expire_uploads,
-            self.drop_links,
-            self.claim_blobs,
-            self.remove_doomed,
-        )
-        for step in steps:
-            while await step():
-                pass
+        self._next_place = FIRST_PLACE
+        for step in self.steps.values():
+            await self.run(step)
+
+    async def run(self, step: Step) -> None:
+        """Run one step until it has no more to do."""
+        while await step():
+            pass
 
     async def drop_links(self) -> bool:
-        """Remove links that no image of their repository needs and whose grace has passed."""
-        now = self._clock.now()
-        found = await self._database.scan(
-            lambda connection: blobs.list_unneeded_links(connection, now=now, limit=STEP_ROWS)
-        )
+        """Remove links that no image of their repository needs and whose grace has passed.
 
-        def unit(connection: Connection) -> int:
-            return sum(
-                blobs.remove_unneeded_link(connection, repository_id, digest, now=now)
-                for repository_id, digest, _ in found
+        A blob follows its last link in the same transaction: its row goes, its location is doomed.
+        """
+        now = self._clock.now()
+        # What fails starts again at the first link.
+        after, self._next_place = self._next_place, FIRST_PLACE
+        window = await self._database.scan(
+            lambda connection: blobs.list_unneeded_links(
+                connection, now=now, after=after, window=WINDOW_ROWS, limit=STEP_ROWS
             )
-
-        removed = await self._database.write(unit) if found else 0
-        return removed > 0 and len(found) == STEP_ROWS
-
-    async def claim_blobs(self) -> bool:
-        """Delete the rows of blobs that no repository holds, and doom their bytes, in one transaction."""
-        found = await self._database.scan(
-            lambda connection: blobs.list_unlinked(connection, after=0, limit=STEP_ROWS)
         )
-        now = self._clock.now()
-        # Longer than any response that still reads the bytes may last.
-        not_before = now + self._limits.doomed_seconds * SECOND
+        not_before = self._removed_not_before()
 
-        def unit(connection: Connection) -> int:
-            claimed = [
-                location for blob_id in found if (location := blobs.claim(connection, blob_id)) is not None
+        def unit(connection: Connection) -> None:
+            dropped = [
+                blob_id
+                for place, blob_id in window.unneeded
+                if blobs.remove_unneeded_link(connection, place.repository_id, place.digest, now=now)
             ]
-            doomed.add(connection, claimed, not_before=not_before)
-            return len(claimed)
+            blobs.claim(connection, dropped, not_before=not_before)
 
-        removed = await self._database.write(unit) if found else 0
-        return removed > 0 and len(found) == STEP_ROWS
+        if window.unneeded:
+            await self._database.write(unit)
+        self._next_place = window.end or FIRST_PLACE
+        return window.end is not None
 
     async def remove_doomed(self) -> bool:
         """Remove bytes whose time has come, then forget them."""
@@ -87,23 +98,26 @@ class Collection:
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""
         now = self._clock.now()
-        limit = STEP_ROWS // 10  # a session may have many parts
+        late = self._removed_not_before()
         found = await self._database.scan(
-            lambda connection: uploads.list_expired(connection, now=now, limit=limit)
+            lambda connection: uploads.list_expired(connection, now=now, limit=STEP_ROWS)
         )
 
-        def unit(connection: Connection) -> None:
-            for upload_id in found:
-                if uploads.is_expired(connection, upload_id, now=now):
-                    doomed.add(connection, uploads.remove(connection, upload_id), not_before=now)
+        def unit(connection: Connection) -> int:
+            expired = [each for each in found if uploads.is_expired(connection, each, now=now)]
+            return uploads.remove_some(
+                connection, expired, limit=STEP_ROWS, not_before=now, unfinished_not_before=late
+            )
 
-        if found:
-            await self._database.write(unit)
-        return len(found) == limit
+        return bool(found) and await self._database.write(unit) > 0
 
     async def purge_repositories(self) -> bool:
         """Remove some of what one deleted repository held; at last its row."""
-        now = self._clock.now()
+        now, late = self._clock.now(), self._removed_not_before()
         return await self._database.write(
-            lambda connection: purging.purge_some(connection, now=now, limit=STEP_ROWS)
+            lambda connection: purging.purge_some(connection, now=now, late=late, limit=STEP_ROWS)
         )
+
+    def _removed_not_before(self) -> int:
+        """Return when bytes may go: after any response or request that still uses them."""
+        return self._clock.now() + self._limits.doomed_seconds * SECOND

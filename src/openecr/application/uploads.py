@@ -5,17 +5,16 @@ if the epoch is still its own when it ends. A stale connection's bytes are there
 """
 
 import asyncio
-import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol, Self
+from functools import partial
 
 from openecr.application.limits import Limits
+from openecr.application.running_digests import RunningDigest, RunningDigests
 from openecr.domain.blobs import StoredBlob, Upload
 from openecr.domain.decisions import Grant
-from openecr.domain.digests import ALGORITHMS, Digest
+from openecr.domain.digests import Digest
 from openecr.domain.errors import (
     EmptyUpload,
     InvalidLayer,
@@ -40,25 +39,8 @@ from openecr.store.uploads import Part
 
 SECOND = 1_000_000
 LOCATION_BYTES = 24
-_HASHERS = 1_024
 _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
-
-
-class Hash(Protocol):
-    """A running digest, as hashlib makes them."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take more bytes."""
-        ...
-
-    def hexdigest(self) -> str:
-        """Return the digest of the bytes so far."""
-        ...
-
-    def copy(self) -> Self:
-        """Return one that goes on from here by itself."""
-        ...
 
 
 class FinishRules(Enum):
@@ -68,20 +50,13 @@ class FinishRules(Enum):
     AWS = "AWS"
 
 
-@dataclass(slots=True)
-class _Hashers:
-    """Running digests of the first `received_bytes` of an upload."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A part that one request may write: the session as it was taken, and where the bytes go."""
 
-    received_bytes: int = 0
-    running: dict[str, Hash] = field(default_factory=lambda: {"sha256": hashlib.sha256()})
-
-    def copy(self) -> "_Hashers":
-        return _Hashers(self.received_bytes, {name: each.copy() for name, each in self.running.items()})
-
-    def update(self, data: bytes) -> None:
-        for each in self.running.values():
-            each.update(data)
-        self.received_bytes += len(data)
+    repository: Repository
+    upload: Upload
+    location: str
 
 
 class Uploads:
@@ -95,35 +70,31 @@ class Uploads:
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        # Digests of what has arrived, kept between requests; without them the parts are read again at the end.
-        self._hashers: OrderedDict[str, _Hashers] = OrderedDict()
+        self._digests = RunningDigests()
 
     async def start(self, grant: Grant, *, algorithm: str | None = None) -> Upload:
-        """Open a session; `algorithm` is a hint of the digest to come. Raises LimitExceeded."""
+        """Open a session; `algorithm` is a hint of the digest to come. Raises LimitExceeded, StorageFull."""
         repository = grant.require_repository()
         await self._blobs.check_space()
-        now = self._clock.now()
         upload = Upload(
             id=self._ids.uuid(),
             repository_id=repository.id,
             received_bytes=0,
             epoch=0,
-            started_at=now,
+            started_at=self._clock.now(),
             expires_at=self._expires_at(),
         )
         limit = self._limits.uploads_per_repository
+        # Counted outside the unit: an exact count would make every upload wait for every other one.
+        if await self._database.read(lambda connection: uploads.count(connection, repository.id)) >= limit:
+            raise LimitExceeded(message=f"The repository has the maximum of {limit} open uploads")
 
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
-            if uploads.count(connection, repository.id) >= limit:
-                raise LimitExceeded(message=f"The repository has the maximum of {limit} open uploads")
             uploads.add(connection, upload)
 
         await self._database.write(unit)
-        hashers = _Hashers()
-        if algorithm is not None and algorithm in ALGORITHMS:
-            hashers.running[algorithm] = hashlib.new(algorithm)
-        self._keep_hashers(upload.id, hashers)
+        self._digests.keep(upload.id, RunningDigest.of_nothing(() if algorithm is None else (algorithm,)))
         return upload
 
     async def get(self, grant: Grant, upload_id: str) -> Upload:
@@ -147,16 +118,14 @@ class Uploads:
     ) -> Upload:
         """Add one part. `first_byte` None appends; `length_bytes` is what the part must have, if that is known.
 
-        Raises UploadNotFound, InvalidLayerPart, LayerPartLengthMismatch, LayerTooLarge, StorageFull, Unavailable, and
-        UploadInterrupted after keeping what had arrived (nothing is kept of a part whose length was given).
+        Raises UploadNotFound, InvalidLayerPart, LayerPartLengthMismatch, LayerTooLarge, LimitExceeded, StorageFull,
+        Unavailable, and UploadInterrupted after keeping what had arrived (nothing is kept of a part whose length was
+        given).
         """
         repository = grant.require_repository()
-        upload = await self.get(grant, upload_id)
-        if first_byte is not None and first_byte != upload.received_bytes:
-            raise InvalidLayerPart(
-                upload_id=upload_id, first_byte=first_byte, received_bytes=upload.received_bytes
-            )
-        return await self._receive(await self._take(repository, upload), chunks, length_bytes)
+        await self._blobs.check_space()
+        part = await self._take(repository, upload_id, first_byte)
+        return await self._receive(part, chunks, length_bytes)
 
     async def finish(
         self,
@@ -170,54 +139,72 @@ class Uploads:
     ) -> StoredBlob:
         """Make a blob of what has arrived, and of a last part, under the first of `digests` that it has.
 
-        Raises what `append` does, and InvalidLayer; under AWS's rules EmptyUpload, LayerPartTooSmall and
-        LayerAlreadyExists too.
+        Raises what `append` does, and InvalidLayer, after which the session is as it was before, with the last part;
+        under AWS's rules EmptyUpload, LayerPartTooSmall and LayerAlreadyExists too.
         """
         repository = grant.require_repository()
         if chunks is not None:
             upload = await self.append(grant, upload_id, chunks, first_byte=first_byte)
         else:
             upload = await self.get(grant, upload_id)
-            if first_byte is not None and first_byte != upload.received_bytes:
-                raise InvalidLayerPart(
-                    upload_id=upload_id, first_byte=first_byte, received_bytes=upload.received_bytes
-                )
-        return await self._commit(repository, upload, digests, rules)
+            _check_offset(upload, first_byte)
+        parts = await self._parts(repository, upload)
+        if rules is FinishRules.AWS:
+            self._check_parts(upload, parts)
+        digest = await self._matching(upload, parts, digests)
+        if digest is None:
+            raise InvalidLayer
+        location = await self._store_whole(repository, upload, parts)
+        commit = partial(
+            self._commit, repository=repository, upload=upload, parts=parts, digest=digest, location=location
+        )
+        blob, is_new = await self._database.write(commit)
+        self._digests.forget(upload.id)
+        if rules is FinishRules.AWS and not is_new:
+            raise LayerAlreadyExists(
+                digest=str(digest),
+                repository_name=repository.name,
+                registry_id=repository.registry.account_id,
+            )
+        return blob
 
     async def cancel(self, grant: Grant, upload_id: str) -> None:
         """End a session and what it stored. Raises UploadNotFound."""
         repository = grant.require_repository()
-        now = self._clock.now()
 
         def unit(connection: Connection) -> None:
             if uploads.find(connection, repository.id, upload_id) is None:
                 raise _not_found(repository, upload_id)
-            doomed.add(connection, uploads.remove(connection, upload_id), not_before=now)
+            self._remove(connection, upload_id)
 
         await self._database.write(unit)
-        self._hashers.pop(upload_id, None)
+        self._digests.forget(upload_id)
 
     # --- one part ---
 
-    async def _take(self, repository: Repository, upload: Upload) -> "_Part":
-        location = self.new_location()
+    async def _take(self, repository: Repository, upload_id: str, first_byte: int | None) -> _Part:
+        """Take the session: whoever held it until now can record nothing any more."""
+        location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
         limit = self._limits.layer_parts
 
-        def unit(connection: Connection) -> None:
+        def unit(connection: Connection) -> _Part:
             repositories.require_live(connection, repository)
-            if uploads.count_parts(connection, upload.id) >= limit:
+            found = uploads.find(connection, repository.id, upload_id)
+            if found is None:
+                raise _not_found(repository, upload_id)
+            _check_offset(found, first_byte)
+            if uploads.count_parts(connection, found.id) >= limit:
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
-            if not uploads.take(connection, upload, location=location, expires_at=expires_at):
-                raise _taken(upload)
+            taken = uploads.take(connection, found, location=location, expires_at=expires_at)
+            return _Part(repository=repository, upload=taken, location=location)
 
-        await self._database.write(unit)
-        return _Part(repository=repository, upload=upload, epoch=upload.epoch + 1, location=location)
+        return await self._database.write(unit)
 
-    async def _receive(self, part: "_Part", chunks: AsyncIterator[bytes], length_bytes: int | None) -> Upload:
+    async def _receive(self, part: _Part, chunks: AsyncIterator[bytes], length_bytes: int | None) -> Upload:
         """Write, make durable, record."""
-        hashers = self._hashers_at(part.upload)
-        writer = await self._blobs.create_part(part.location, () if hashers is None else (hashers.update,))
+        digest = self._digests.at(part.upload)
+        writer = await self._blobs.create_part(part.location, () if digest is None else (digest.update,))
         interrupted: UploadInterrupted | None = None
         try:
             try:
@@ -231,14 +218,14 @@ class Uploads:
             await writer.abort()
             raise
         recorded = await self._record(part, size_bytes)
-        if hashers is not None:
-            self._keep_hashers(part.upload.id, hashers)
+        if digest is not None:
+            self._digests.keep(part.upload.id, digest)
         if interrupted is not None:
             raise interrupted
         return recorded
 
     async def _write(
-        self, part: "_Part", writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
+        self, part: _Part, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
     ) -> None:
         lease = self._limits.upload_idle_seconds * SECOND // _RENEWALS
         renew_at = self._clock.now() + lease
@@ -260,85 +247,59 @@ class Uploads:
                 received_bytes=part.upload.received_bytes,
             )
 
-    async def _renew(self, part: "_Part") -> None:
+    async def _renew(self, part: _Part) -> None:
         expires_at = self._expires_at()
 
-        def unit(connection: Connection) -> bool:
-            return uploads.renew(connection, part.upload.id, epoch=part.epoch, expires_at=expires_at)
+        def unit(connection: Connection) -> None:
+            if not uploads.renew(connection, part.upload, expires_at=expires_at):
+                raise self._lost(connection, part)
 
-        if not await self._database.write(unit):
-            raise _taken(part.upload)
+        await self._database.write(unit)
 
-    async def _record(self, part: "_Part", size_bytes: int) -> Upload:
-        upload = part.upload
-        received_bytes = upload.received_bytes + size_bytes
+    async def _record(self, part: _Part, size_bytes: int) -> Upload:
+        """Count the part, which is durable, or doom it: bytes that the database does not know would stay for ever."""
         expires_at = self._expires_at()
+        recorded = replace(
+            part.upload, received_bytes=part.upload.received_bytes + size_bytes, expires_at=expires_at
+        )
 
-        def unit(connection: Connection) -> bool:
-            return uploads.record(
-                connection,
-                upload.id,
-                epoch=part.epoch,
-                location=part.location,
-                size_bytes=size_bytes,
-                received_bytes=received_bytes,
-                expires_at=expires_at,
-            )
+        def unit(connection: Connection) -> InvalidLayerPart | UploadNotFound | None:
+            if uploads.record(connection, recorded, location=part.location, size_bytes=size_bytes):
+                return None
+            uploads.forget_part(connection, part.location)
+            doomed.add(connection, [part.location], not_before=self._clock.now())
+            return self._lost(connection, part)
 
-        if not await self._database.write(unit):
-            raise _taken(upload)
-        return replace(upload, received_bytes=received_bytes, epoch=part.epoch, expires_at=expires_at)
+        lost = await self._database.write(unit)
+        if lost is not None:
+            raise lost
+        return recorded
 
-    def new_location(self) -> str:
-        """Return a location that was never used and that nobody can guess."""
-        return self._ids.token(LOCATION_BYTES).hex()
+    def _lost(self, connection: Connection, part: _Part) -> InvalidLayerPart | UploadNotFound:
+        """Return what to tell a request whose session was taken, or ended, by another one."""
+        found = uploads.find(connection, part.repository.id, part.upload.id)
+        if found is None:
+            return _not_found(part.repository, part.upload.id)
+        return InvalidLayerPart(
+            upload_id=found.id,
+            first_byte=part.upload.received_bytes,
+            received_bytes=found.received_bytes,
+        )
 
     def _expires_at(self) -> int:
         return self._clock.now() + self._limits.upload_idle_seconds * SECOND
 
-    def _hashers_at(self, upload: Upload) -> _Hashers | None:
-        kept = self._hashers.get(upload.id)
-        if kept is not None and kept.received_bytes == upload.received_bytes:
-            return kept.copy()
-        return _Hashers() if upload.received_bytes == 0 else None
-
-    def _keep_hashers(self, upload_id: str, hashers: _Hashers) -> None:
-        self._hashers[upload_id] = hashers
-        self._hashers.move_to_end(upload_id)
-        while len(self._hashers) > _HASHERS:
-            self._hashers.popitem(last=False)
+    def _remove(self, connection: Connection, upload_id: str, *, kept: str = "") -> None:
+        now = self._clock.now()
+        late = now + self._limits.doomed_seconds * SECOND
+        uploads.remove(connection, upload_id, kept=kept, not_before=now, unfinished_not_before=late)
 
     # --- the commit ---
-
-    async def _commit(
-        self, repository: Repository, upload: Upload, digests: Sequence[Digest], rules: FinishRules
-    ) -> StoredBlob:
-        parts = await self._parts(repository, upload)
-        if rules is FinishRules.AWS:
-            self._check_parts(upload, parts)
-        digest = await self._matching(upload, parts, digests)
-        if digest is None:
-            raise InvalidLayer
-        locations = [part.location for part in parts]
-        location = await self._store_whole(repository, upload, locations)
-        blob, is_new = await self._database.write(
-            lambda connection: self._commit_unit(
-                connection, repository, upload, digest, (location, *locations)
-            )
-        )
-        self._hashers.pop(upload.id, None)
-        if rules is FinishRules.AWS and not is_new:
-            raise LayerAlreadyExists(
-                digest=str(digest),
-                repository_name=repository.name,
-                registry_id=repository.registry.account_id,
-            )
-        return blob
 
     async def _parts(self, repository: Repository, upload: Upload) -> list[Part]:
         parts = await self._database.scan(lambda connection: uploads.list_parts(connection, upload.id))
         whole = uploads.whole_parts(parts, upload.received_bytes)
-        if whole is None:
+        if whole is None:  # the session has gone on, or is gone
             raise _not_found(repository, upload.id)
         return whole
 
@@ -352,77 +313,80 @@ class Uploads:
         self, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
     ) -> Digest | None:
         wanted = {digest.algorithm for digest in digests}
-        hashers = self._hashers_at(upload)
-        if hashers is None or not wanted <= hashers.running.keys():
-            hashers = await self._read_again(parts, wanted)
-        computed = {
-            Digest(algorithm=name, encoded=each.hexdigest()) for name, each in hashers.running.items()
-        }
+        running = self._digests.at(upload)
+        if running is None or not wanted <= running.running.keys():
+            running = await self._read_again(parts, wanted)
+        computed = running.digests()
         return next((digest for digest in digests if digest in computed), None)
 
-    async def _read_again(self, parts: Sequence[Part], algorithms: set[str]) -> _Hashers:
+    async def _read_again(self, parts: Sequence[Part], algorithms: set[str]) -> RunningDigest:
         """Digest stored parts, after a restart or for an algorithm that nobody announced."""
-        hashers = _Hashers(0, {name: hashlib.new(name) for name in {"sha256", *algorithms}})
+        running = RunningDigest.of_nothing(algorithms)
         for part in parts:
             async for chunk in self._blobs.open(part.location, 0, part.size_bytes or 0):
-                await asyncio.to_thread(hashers.update, chunk)
-        return hashers
+                await asyncio.to_thread(running.update, chunk)
+        return running
 
-    async def _store_whole(self, repository: Repository, upload: Upload, parts: Sequence[str]) -> str:
+    async def _store_whole(self, repository: Repository, upload: Upload, parts: Sequence[Part]) -> str:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
-            return parts[0]
-        whole = await self._take(repository, upload)
-        if parts:
-            return await self._blobs.assemble(parts, whole.location)
-        writer = await self._blobs.create_part(whole.location)
-        await writer.finish()
-        return whole.location
+            return parts[0].location
+        whole = await self._take(repository, upload.id, upload.received_bytes)
+        return await self._blobs.assemble([part.location for part in parts], whole.location)
 
-    def _commit_unit(
+    def _commit(
         self,
         connection: Connection,
+        *,
         repository: Repository,
         upload: Upload,
+        parts: Sequence[Part],
         digest: Digest,
-        written: Sequence[str],
+        location: str,
     ) -> tuple[StoredBlob, bool]:
         """The only commit point: blob, link and the end of the session, in one transaction.
 
-        `written` are the locations that hold bytes of this upload, first the one that holds the whole blob.
+        Returns whether the repository has the blob only now.
         """
-        location = written[0]
         now = self._clock.now()
         repositories.require_live(connection, repository)
         current = uploads.find(connection, repository.id, upload.id)
-        if current is None or current.received_bytes != upload.received_bytes:
+        if current is None:
             raise _not_found(repository, upload.id)
-        named = uploads.remove(connection, upload.id)
-        region, size_bytes = repository.registry.region, upload.received_bytes
-        blob_id, kept = blob_rows.keep(
-            connection, region, digest, size_bytes=size_bytes, location=location, now=now
+        _check_offset(current, upload.received_bytes)
+        named = uploads.whole_parts(uploads.list_parts(connection, upload.id), upload.received_bytes)
+        assert named == parts, "recorded parts never change"
+        content = blob_rows.keep(
+            connection,
+            repository.registry.region,
+            digest,
+            size_bytes=upload.received_bytes,
+            location=location,
+            now=now,
         )
-        doomed.add(connection, {*named, *written} - {kept}, not_before=now)
+        self._remove(connection, upload.id, kept=content.location)
+        if content.lost_location is not None:
+            late = now + self._limits.doomed_seconds * SECOND
+            doomed.add(connection, [content.lost_location], not_before=late)
         grace_until = now + self._limits.link_grace_seconds * SECOND
-        is_new = blob_rows.link(connection, repository.id, digest, blob_id, grace_until=grace_until)
-        return StoredBlob(blob_id=blob_id, digest=digest, size_bytes=size_bytes, location=kept), is_new
+        is_linked = blob_rows.link(
+            connection, repository.id, digest, content.blob_id, grace_until=grace_until
+        )
+        blob = StoredBlob(
+            blob_id=content.blob_id,
+            digest=digest,
+            size_bytes=upload.received_bytes,
+            location=content.location,
+        )
+        return blob, is_linked or content.lost_location is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """A part that one request may write: the session as it was taken, and where the bytes go."""
-
-    repository: Repository
-    upload: Upload
-    epoch: int
-    location: str
-
-
-def _taken(upload: Upload) -> InvalidLayerPart:
-    """Another request has taken the session; where that still exists it names our location, which goes with it."""
-    return InvalidLayerPart(
-        upload_id=upload.id, first_byte=upload.received_bytes, received_bytes=upload.received_bytes
-    )
+def _check_offset(upload: Upload, first_byte: int | None) -> None:
+    """Raise InvalidLayerPart unless a part that begins there is the next one."""
+    if first_byte is not None and first_byte != upload.received_bytes:
+        raise InvalidLayerPart(
+            upload_id=upload.id, first_byte=first_byte, received_bytes=upload.received_bytes
+        )
 
 
 def _not_found(repository: Repository, upload_id: str) -> UploadNotFound:

@@ -16,11 +16,14 @@ class PartWriter(Protocol):
     """Writes one part of an upload. Not safe for concurrent use; ends with exactly one of finish or abort."""
 
     async def write(self, data: bytes) -> None:
-        """Take bytes, in order. Waits when too much is in flight. Raises Unavailable when storage fails."""
+        """Take bytes, in order. Waits when too much is in flight. Raises StorageFull, Unavailable."""
         ...
 
     async def finish(self) -> int:
-        """Return the part's length once it is durable: data and the entry that leads to it. Raises Unavailable."""
+        """Return the part's length once it is durable: data and the entry that leads to it.
+
+        Raises StorageFull, Unavailable; a failure is final, and asking again fails again.
+        """
         ...
 
     async def abort(self) -> None:
@@ -32,13 +35,17 @@ class BlobStore(Protocol):
     """Durable bytes."""
 
     async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
-        """Start a part at a location that was never used. Raises StorageFull below the reserve, Unavailable."""
+        """Start a part at a location that was never used. Raises StorageFull below the reserve, Unavailable.
+
+        Whether the location is fresh may show only once bytes are written.
+        """
         ...
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
-        """Make one blob of finished parts, in order, durable on return.
+        """Make one blob of finished parts, in order, durable on return; of no parts, an empty one.
 
         Returns the location to keep: `location`, or the part's own where there is just one. The parts stay.
+        Raises StorageFull, Unavailable.
         """
         ...
 
@@ -55,7 +62,7 @@ class BlobStore(Protocol):
         ...
 
     async def remove(self, locations: Sequence[str]) -> None:
-        """Remove bytes; a location that holds nothing is fine. Raises Unavailable."""
+        """Remove bytes, durably; a location that holds nothing is fine. Raises Unavailable."""
         ...
 
     async def check_space(self) -> None:

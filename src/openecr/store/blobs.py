@@ -1,15 +1,17 @@
 """Blobs, and the links through which repositories hold them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, tuple_, update
 
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
+from openecr.store import doomed
 from openecr.store.connections import Connection
 from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
 from openecr.store.statements import Statement
-from openecr.store.tables import BLOBS, IMAGE_BLOBS, IS_LIVE, LINKS, REPOSITORIES
+from openecr.store.tables import BIG, BLOBS, IMAGE_BLOBS, IS_LIVE, LINKS, REPOSITORIES, TEXT
 
 _B = BLOBS.c
 _L = LINKS.c
@@ -88,10 +90,29 @@ LIST_HOLDERS = Statement(
     )
     .limit(bindparam("limit"))
 )
+_PLACE = tuple_(_L.grace_until, _L.repository_id, _L.digest)
+
+
+def _place(prefix: str) -> tuple[BindParameter[int], BindParameter[int], BindParameter[str]]:
+    return (
+        bindparam(f"{prefix}_grace_until", type_=BIG),
+        bindparam(f"{prefix}_repository_id", type_=BIG),
+        bindparam(f"{prefix}_digest", type_=TEXT),
+    )
+
+
+_PASSED = (_L.grace_until <= bindparam("now"), tuple_(*_place("after")) < _PLACE)
+FIND_END_OF_WINDOW = Statement(
+    select(_L.grace_until, _L.repository_id, _L.digest)
+    .where(*_PASSED)
+    .order_by(_L.grace_until, _L.repository_id, _L.digest)
+    .limit(1)
+    .offset(bindparam("window"))
+)
 LIST_UNNEEDED_LINKS = Statement(
-    select(_L.repository_id, _L.digest, _L.blob_id)
-    .where(_L.grace_until <= bindparam("now"), ~_IS_NEEDED)
-    .order_by(_L.grace_until)
+    select(_L.grace_until, _L.repository_id, _L.digest, _L.blob_id)
+    .where(*_PASSED, tuple_(*_place("last")) >= _PLACE, ~_IS_NEEDED)
+    .order_by(_L.grace_until, _L.repository_id, _L.digest)
     .limit(bindparam("limit"))
 )
 REMOVE_UNNEEDED_LINK = Statement(
@@ -103,15 +124,42 @@ REMOVE_UNNEEDED_LINK = Statement(
     )
 )
 _IS_LINKED = exists().where(_L.blob_id == _B.id)
-LIST_UNLINKED = Statement(
-    select(_B.id).where(_B.id > bindparam("after"), ~_IS_LINKED).order_by(_B.id).limit(bindparam("limit"))
-)
 CLAIM = Statement(delete(BLOBS).where(_B.id == bindparam("blob_id"), ~_IS_LINKED).returning(_B.location))
 LINKS_OF_REPOSITORY = Statement(
     select(_L.digest, _L.blob_id)
     .where(_L.repository_id == bindparam("repository_id"))
     .limit(bindparam("limit"))
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What is stored under a digest: `location` now, and before it `lost_location` where that had proved bad."""
+
+    blob_id: int
+    location: str
+    lost_location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LinkPlace:
+    """Where a link stands in the order of collection."""
+
+    grace_until: int
+    repository_id: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkWindow:
+    """Links of one stretch that no image needs, with their blobs; `end` None: it was the last stretch."""
+
+    unneeded: list[tuple[LinkPlace, int]]
+    end: LinkPlace | None
+
+
+FIRST_PLACE = LinkPlace(-1, 0, "")
+_LAST_PLACE = LinkPlace(2**63 - 1, 0, "")
 
 
 def find_held(connection: Connection, repository_id: int, digest: Digest) -> tuple[StoredBlob, int] | None:
@@ -128,8 +176,8 @@ def find_held(connection: Connection, repository_id: int, digest: Digest) -> tup
 
 def keep(
     connection: Connection, region: str, digest: Digest, *, size_bytes: int, location: str, now: int
-) -> tuple[int, str]:
-    """Return id and location of the blob with this digest, making its row, or healing a lost one, with `location`.
+) -> Content:
+    """Return the content with this digest, making its row, or healing a lost one, with `location`.
 
     Where content is stored already, its own location is returned and the given one is not kept.
     """
@@ -139,12 +187,12 @@ def keep(
             ADD, region=region, digest=str(digest), size_bytes=size_bytes, location=location, created_at=now
         )
         assert added is not None
-        return int(added[0]), location
+        return Content(blob_id=added[0], location=location)
     blob_id, stored_location, _, state = row
     if state == "lost":
         connection.execute(HEAL, blob_id=blob_id, new_location=location, new_size_bytes=size_bytes)
-        return int(blob_id), location
-    return int(blob_id), str(stored_location)
+        return Content(blob_id=blob_id, location=location, lost_location=stored_location)
+    return Content(blob_id=blob_id, location=stored_location)
 
 
 def link(
@@ -159,11 +207,12 @@ def link(
     return added > 0
 
 
-def renew_link(connection: Connection, repository_id: int, digest: Digest, *, grace_until: int) -> None:
-    """Put off the end of a link's grace."""
-    connection.execute(
+def renew_link(connection: Connection, repository_id: int, digest: Digest, *, grace_until: int) -> bool:
+    """Put off the end of a link's grace; False where there is no link any more."""
+    renewed = connection.execute(
         RENEW_LINK, repository=repository_id, link_digest=str(digest), new_grace_until=grace_until
     )
+    return renewed > 0
 
 
 def is_referenced(connection: Connection, repository_id: int, digest: Digest) -> bool:
@@ -192,10 +241,29 @@ def list_holders(
     return [row[0] for row in rows]
 
 
-def list_unneeded_links(connection: Connection, *, now: int, limit: int) -> list[tuple[int, str, int]]:
-    """Return (repository, digest, blob) of links that no image needs and whose grace has passed."""
-    rows = connection.fetch_all(LIST_UNNEEDED_LINKS, now=now, limit=limit)
-    return [(row[0], row[1], row[2]) for row in rows]
+def list_unneeded_links(
+    connection: Connection, *, now: int, after: LinkPlace, window: int, limit: int
+) -> LinkWindow:
+    """Return some links that no image needs and whose grace has passed, having looked at `window` links at most."""
+    bounds = {
+        "now": now,
+        "after_grace_until": after.grace_until,
+        "after_repository_id": after.repository_id,
+        "after_digest": after.digest,
+    }
+    row = connection.fetch_one(FIND_END_OF_WINDOW, **bounds, window=window - 1)
+    end = None if row is None else LinkPlace(*row)
+    last = end or _LAST_PLACE
+    rows = connection.fetch_all(
+        LIST_UNNEEDED_LINKS,
+        **bounds,
+        last_grace_until=last.grace_until,
+        last_repository_id=last.repository_id,
+        last_digest=last.digest,
+        limit=limit,
+    )
+    unneeded = [(LinkPlace(*row[:3]), int(row[3])) for row in rows]
+    return LinkWindow(unneeded=unneeded, end=unneeded[-1][0] if len(unneeded) == limit else end)
 
 
 def remove_unneeded_link(connection: Connection, repository_id: int, digest: str, *, now: int) -> bool:
@@ -203,15 +271,15 @@ def remove_unneeded_link(connection: Connection, repository_id: int, digest: str
     return connection.execute(REMOVE_UNNEEDED_LINK, repository_id=repository_id, digest=digest, now=now) > 0
 
 
-def list_unlinked(connection: Connection, *, after: int, limit: int) -> list[int]:
-    """Return ids of blobs that no repository holds."""
-    return [row[0] for row in connection.fetch_all(LIST_UNLINKED, after=after, limit=limit)]
+def claim(connection: Connection, blob_ids: Iterable[int], *, not_before: int) -> None:
+    """Delete the rows of those blobs that no link leads to any more, and doom their bytes.
 
-
-def claim(connection: Connection, blob_id: int) -> str | None:
-    """Delete the row of a blob if no link leads to it any more, and return its location."""
-    row = connection.fetch_one(CLAIM, blob_id=blob_id)
-    return None if row is None else str(row[0])
+    Belongs in every transaction that removes links: a blob follows its last link, and never stays behind.
+    """
+    for blob_id in dict.fromkeys(blob_ids):
+        row = connection.fetch_one(CLAIM, blob_id=blob_id)
+        if row is not None:
+            doomed.add(connection, [row[0]], not_before=not_before)
 
 
 def links_of_repository(connection: Connection, repository_id: int, *, limit: int) -> list[tuple[str, int]]:

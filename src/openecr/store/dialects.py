@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Table, Text, bindparam
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, Table, Text, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -65,6 +65,20 @@ def insert_or_ignore(table: Table, *, conflict: Sequence[str], columns: Sequence
         sqlite.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
         postgresql=postgresql.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
         columns=columns,
+    )
+
+
+def insert_or_ignore_from(
+    table: Table, rows: Select[Any], *, conflict: Sequence[str], columns: Sequence[str]
+) -> Statement:
+    """Insert what a question with a condition answers, leaving out rows that are there already."""
+    return Statement(
+        sqlite.insert(table)
+        .from_select(list(columns), rows)
+        .on_conflict_do_nothing(index_elements=list(conflict)),
+        postgresql=postgresql.insert(table)
+        .from_select(list(columns), rows)
+        .on_conflict_do_nothing(index_elements=list(conflict)),
     )
 
 

@@ -153,9 +153,14 @@ def add(
     return Repository(id=row[0], registry=registry, name=name, created_at=created_at, settings=settings)
 
 
+def is_live(connection: Connection, repository: Repository) -> bool:
+    """Tell whether this very repository still lives."""
+    return connection.fetch_one(IS_LIVE, repository_id=repository.id) is not None
+
+
 def require_live(connection: Connection, repository: Repository) -> None:
     """Check inside a unit of work that this very repository still lives. Raises RepositoryNotFound."""
-    if connection.fetch_one(IS_LIVE, repository_id=repository.id) is None:
+    if not is_live(connection, repository):
         raise RepositoryNotFound(repository_name=repository.name, registry_id=repository.registry.account_id)
 
 

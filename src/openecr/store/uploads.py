@@ -1,14 +1,15 @@
 """Uploads and their parts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from openecr.domain.blobs import Upload
 from openecr.store.connections import Connection, Row
+from openecr.store.dialects import insert_or_ignore_from
 from openecr.store.statements import Statement
-from openecr.store.tables import UPLOAD_PARTS, UPLOADS
+from openecr.store.tables import BIG, DOOMED, UPLOAD_PARTS, UPLOADS
 
 _U = UPLOADS.c
 _P = UPLOAD_PARTS.c
@@ -26,7 +27,11 @@ COUNT = Statement(
 )
 TAKE = Statement(
     update(UPLOADS)
-    .where(_U.id == bindparam("upload_id"), _U.epoch == bindparam("old_epoch"))
+    .where(
+        _U.id == bindparam("upload_id"),
+        _U.epoch == bindparam("old_epoch"),
+        _U.received_bytes == bindparam("old_received_bytes"),
+    )
     .values(epoch=_U.epoch + 1, expires_at=bindparam("new_expires_at"))
 )
 ADVANCE = Statement(
@@ -61,6 +66,19 @@ LIST_PARTS = Statement(
     .where(_P.upload_id == bindparam("upload_id"))
     .order_by(_P.first_byte, _P.epoch)
 )
+DOOM_PARTS = insert_or_ignore_from(
+    DOOMED,
+    select(
+        _P.location,
+        case(
+            (_P.size_bytes.is_(None), bindparam("unfinished_not_before", type_=BIG)),
+            else_=bindparam("not_before", type_=BIG),
+        ),
+    ).where(_P.upload_id == bindparam("upload_id"), _P.location != bindparam("kept")),
+    conflict=("location",),
+    columns=("location", "not_before"),
+)
+REMOVE_PART = Statement(delete(UPLOAD_PARTS).where(_P.location == bindparam("part")))
 REMOVE_PARTS = Statement(delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id")))
 COUNT_PARTS = Statement(
     select(func.count()).select_from(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id"))
@@ -113,37 +131,35 @@ def count(connection: Connection, repository_id: int) -> int:
     return 0 if row is None else int(row[0])
 
 
-def take(connection: Connection, upload: Upload, *, location: str, expires_at: int) -> bool:
+def take(connection: Connection, upload: Upload, *, location: str, expires_at: int) -> Upload:
     """Take the session for one request: raise its epoch, and name the part before a byte of it is written."""
-    if connection.execute(TAKE, upload_id=upload.id, old_epoch=upload.epoch, new_expires_at=expires_at) == 0:
-        return False
+    taken = replace(upload, epoch=upload.epoch + 1, expires_at=expires_at)
+    changed = connection.execute(
+        TAKE,
+        upload_id=upload.id,
+        old_epoch=upload.epoch,
+        old_received_bytes=upload.received_bytes,
+        new_expires_at=expires_at,
+    )
+    assert changed == 1, "the session was found in this very transaction"
     connection.execute(
         ADD_PART,
         location=location,
         upload_id=upload.id,
-        epoch=upload.epoch + 1,
+        epoch=taken.epoch,
         first_byte=upload.received_bytes,
     )
-    return True
+    return taken
 
 
-def record(
-    connection: Connection,
-    upload_id: str,
-    *,
-    epoch: int,
-    location: str,
-    size_bytes: int,
-    received_bytes: int,
-    expires_at: int,
-) -> bool:
-    """Record a durable part, unless another request has taken the session since."""
+def record(connection: Connection, upload: Upload, *, location: str, size_bytes: int) -> bool:
+    """Record a durable part that has led to `upload`, unless another request has taken the session since."""
     advanced = connection.execute(
         ADVANCE,
-        upload_id=upload_id,
-        held_epoch=epoch,
-        new_received_bytes=received_bytes,
-        new_expires_at=expires_at,
+        upload_id=upload.id,
+        held_epoch=upload.epoch,
+        new_received_bytes=upload.received_bytes,
+        new_expires_at=upload.expires_at,
     )
     if advanced == 0:
         return False
@@ -151,9 +167,12 @@ def record(
     return True
 
 
-def renew(connection: Connection, upload_id: str, *, epoch: int, expires_at: int) -> bool:
-    """Put off the expiry of a session that is streaming."""
-    return connection.execute(RENEW, upload_id=upload_id, held_epoch=epoch, new_expires_at=expires_at) > 0
+def renew(connection: Connection, upload: Upload, *, expires_at: int) -> bool:
+    """Put off the expiry of a session that is streaming, unless another request has taken it since."""
+    renewed = connection.execute(
+        RENEW, upload_id=upload.id, held_epoch=upload.epoch, new_expires_at=expires_at
+    )
+    return renewed > 0
 
 
 def list_parts(connection: Connection, upload_id: str) -> list[Part]:
@@ -180,12 +199,51 @@ def whole_parts(parts: Sequence[Part], received_bytes: int) -> list[Part] | None
     return chosen if position == received_bytes else None
 
 
-def remove(connection: Connection, upload_id: str) -> list[str]:
-    """Remove a session with its parts and return their locations, which the caller must doom or keep."""
-    locations = [part.location for part in list_parts(connection, upload_id)]
+def forget_part(connection: Connection, location: str) -> None:
+    """Remove the row of a part that cannot be recorded any more; the caller dooms its location."""
+    connection.execute(REMOVE_PART, part=location)
+
+
+def remove(
+    connection: Connection,
+    upload_id: str,
+    *,
+    kept: str = "",
+    not_before: int,
+    unfinished_not_before: int,
+) -> None:
+    """Remove a session with its parts, and doom every location of theirs but the one that is kept.
+
+    Parts that are not whole have their own instant: somebody may still be writing them.
+    """
+    connection.execute(
+        DOOM_PARTS,
+        upload_id=upload_id,
+        kept=kept,
+        not_before=not_before,
+        unfinished_not_before=unfinished_not_before,
+    )
     connection.execute(REMOVE_PARTS, upload_id=upload_id)
     connection.execute(REMOVE, upload_id=upload_id)
-    return locations
+
+
+def remove_some(
+    connection: Connection,
+    upload_ids: Iterable[str],
+    *,
+    limit: int,
+    not_before: int,
+    unfinished_not_before: int,
+) -> int:
+    """Remove sessions, at least one, until about `limit` parts went with them; return how many sessions."""
+    removed = parts = 0
+    for upload_id in upload_ids:
+        parts += 1 + count_parts(connection, upload_id)
+        if removed and parts > limit:
+            break
+        remove(connection, upload_id, not_before=not_before, unfinished_not_before=unfinished_not_before)
+        removed += 1
+    return removed
 
 
 def list_expired(connection: Connection, *, now: int, limit: int) -> list[str]:

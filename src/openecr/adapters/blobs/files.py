@@ -2,15 +2,20 @@
 
 Durable means: the file's data, and the entry in its folder, are on disk. A failed fsync is never tried again, since the
 kernel may have dropped the pages and would then report success (Linux, fsync error reporting).
+
+Descriptors belong to the worker threads: no await stands between opening one and giving it to an object that closes
+it, so a request that is cancelled anywhere leaves none behind.
 """
 
 import asyncio
 import errno
 import os
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,14 +26,18 @@ from openecr.ports.blobs import PartWriter, Tap
 T = TypeVar("T")
 
 BATCH_BYTES = 1024 * 1024
+BATCH_CHUNKS = 1024
+"""As many buffers as one writev takes (Linux, UIO_MAXIOV)."""
+
 SYNC_EVERY_BYTES = 8 * 1024 * 1024
 """One large fsync at the end would stall every commit of the database beside it."""
 
 READ_BYTES = 256 * 1024
-COPY_BYTES = 8 * 1024 * 1024
 THREADS = 8
+_SHARDS = 256
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
+_CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM})
 
 
 class FileBlobStore:
@@ -36,41 +45,40 @@ class FileBlobStore:
 
     def __init__(self, root: Path, *, min_free_bytes: int, min_free_ratio: float) -> None:
         self._root = root
-        self._min_free_bytes = min_free_bytes
-        self._min_free_ratio = min_free_ratio
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
-        self._space_checked_at = float("-inf")
-        self._has_space = True
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folders(root)
+        self._space = _Space(root, min_free_bytes=min_free_bytes, min_free_ratio=min_free_ratio)
 
     async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
-        """Start a part at a fresh location. Raises StorageFull, Unavailable."""
-        await self.check_space()
-        return _FilePartWriter(self._file(location), taps, self._threads)
+        """Start a part at a fresh location. Raises StorageFull."""
+        self._space.take(0)
+        return _FilePartWriter(self._file(location), taps, self._threads, self._space)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
-        """Make one blob of finished parts. A single part is the blob already."""
+        """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
         if len(parts) == 1:
             return parts[0]
         files = [self._file(part) for part in parts]
-        await self._run(lambda: _concatenate(files, self._file(location)))
+        self._space.take(await self._run(lambda: sum(file.stat().st_size for file in files)))
+        await self._run(partial(_concatenate, files, self._file(location)))
         return location
 
     async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read bytes [start, stop). Raises Unavailable."""
-        descriptor = await self._run(lambda: os.open(self._file(location), os.O_RDONLY | os.O_CLOEXEC))
+        reader = _Reader(self._file(location))
         try:
             position = start
             while position < stop:
-                chunk = await self._run(_reader(descriptor, min(READ_BYTES, stop - position), position))
+                size_bytes = min(READ_BYTES, stop - position)
+                chunk = await self._run(partial(reader.read, size_bytes, position))
                 if not chunk:
                     raise Unavailable(
                         message="A layer could not be read", context=f"{location} ends at {position}"
                     )
                 position += len(chunk)
                 yield chunk
-        finally:
-            os.close(descriptor)
+        finally:  # no await in here: nobody may be left to wait
+            reader.close_soon(self._threads)
 
     def path(self, location: str) -> Path | None:
         """Return the file itself: it holds exactly the blob's bytes."""
@@ -78,37 +86,21 @@ class FileBlobStore:
 
     async def size(self, location: str) -> int | None:
         """Return the file's length, or None."""
-        try:
-            return self._file(location).stat().st_size
-        except FileNotFoundError:
-            return None
+        return await self._run(partial(_size, self._file(location)))
 
     async def remove(self, locations: Sequence[str]) -> None:
-        """Remove files; one that is not there is fine."""
-        files = [self._file(location) for location in locations]
-
-        def remove() -> None:
-            for file in files:
-                file.unlink(missing_ok=True)
-
-        await self._run(remove)
+        """Remove files, durably; one that is not there is fine. Raises Unavailable."""
+        await self._run(partial(_remove, [self._file(location) for location in locations]))
 
     async def check_space(self) -> None:
-        """Raise StorageFull below the reserve. The answer is kept for a second."""
-        now = time.monotonic()
-        if now - self._space_checked_at > _SPACE_SECONDS:
-            found = os.statvfs(self._root)
-            reserve = max(self._min_free_bytes, int(found.f_blocks * found.f_frsize * self._min_free_ratio))
-            self._has_space = found.f_bavail * found.f_frsize >= reserve
-            self._space_checked_at = now
-        if not self._has_space:
-            raise StorageFull(context=f"free space on {self._root} is below the reserve")
+        """Raise StorageFull below the reserve."""
+        self._space.take(0)
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
-        for folder in await self._run(partial(_list, self._root)):
-            for file in await self._run(partial(_list, folder)):
-                yield file.name
+        for shard in range(_SHARDS):
+            for name in await self._run(partial(_list, self._root / f"{shard:02x}")):
+                yield name
 
     async def close(self) -> None:
         """Wait for what the threads do."""
@@ -125,115 +117,192 @@ class FileBlobStore:
             raise _translate(error) from error
 
 
-def _list(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
-
-
-def _reader(descriptor: int, size_bytes: int, position: int) -> Callable[[], bytes]:
-    return lambda: os.pread(descriptor, size_bytes, position)
-
-
 def _translate(error: OSError) -> Unavailable:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(context=str(error))
     return Unavailable(message="The registry's storage failed. Try again.", context=str(error))
 
 
-class _FilePartWriter:
-    """Writes batches in worker threads, in order, at most two in flight."""
+class _Space:
+    """Keeps a reserve free. Used in the event loop's thread.
 
-    def __init__(self, file: Path, taps: Sequence[Tap], threads: ThreadPoolExecutor) -> None:
+    The system is asked once a second; what is taken in between is counted here, so that fast uploads cannot eat the
+    reserve within that second. Nothing is refused on an old answer.
+    """
+
+    def __init__(self, folder: Path, *, min_free_bytes: int, min_free_ratio: float) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+        self._min_free_ratio = min_free_ratio
+        self._asked_at = float("-inf")
+        self._left_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Count bytes that are about to be written. Raises StorageFull where they would touch the reserve."""
+        if time.monotonic() - self._asked_at > _SPACE_SECONDS or self._left_bytes < size_bytes:
+            self._ask()
+        if self._left_bytes < size_bytes:
+            raise StorageFull(context=f"free space on {self._folder} is at its reserve")
+        self._left_bytes -= size_bytes
+
+    def _ask(self) -> None:
+        try:
+            found = os.statvfs(self._folder)
+        except OSError as error:
+            raise _translate(error) from error
+        reserve = max(self._min_free_bytes, int(found.f_blocks * found.f_frsize * self._min_free_ratio))
+        self._left_bytes = found.f_bavail * found.f_frsize - reserve
+        self._asked_at = time.monotonic()
+
+
+class _FilePartWriter:
+    """Writes batches in worker threads, in order: one is written while the next is gathered."""
+
+    def __init__(self, file: Path, taps: Sequence[Tap], threads: ThreadPoolExecutor, space: _Space) -> None:
         self._file = file
         self._taps = tuple(taps)
         self._threads = threads
-        self._buffer = bytearray()
+        self._space = space
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._running: asyncio.Future[None] | None = None
-        self._waiting: bytes | None = None
+        # Below: what the threads use, one at a time.
+        self._lock = threading.Lock()
+        self._dropped = False
         self._descriptor: int | None = None
         self._length = 0
         self._unsynced = 0
 
     async def write(self, data: bytes) -> None:
-        """Take bytes, in order."""
-        self._buffer += data
-        if len(self._buffer) >= BATCH_BYTES:
-            batch = bytes(self._buffer)
-            self._buffer.clear()
-            await self._wait()
-            self._running = self._submit(lambda: self._write_batch(batch))
+        """Take bytes, in order. Raises StorageFull, Unavailable."""
+        if not data:
+            return
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes >= BATCH_BYTES or len(self._gathered) >= BATCH_CHUNKS:
+            await self._hand_over(self._write_batch)
 
     async def finish(self) -> int:
-        """Write what is left, make it durable, and return the length."""
-        batch = bytes(self._buffer)
-        self._buffer.clear()
-        try:
-            await self._wait()
-            await self._submit(lambda: self._end(batch))
-        except OSError as error:
-            raise _translate(error) from error
+        """Write what is left, make it durable, and return the length. Raises StorageFull, Unavailable."""
+        await self._hand_over(self._end)
+        await self._wait()
         return self._length
 
     async def abort(self) -> None:
-        """Remove the file, once the thread that writes it is done."""
-        running, self._running = self._running, None
-        if running is not None and not running.done():
-            running.add_done_callback(lambda _: self._threads.submit(self._drop))
-        else:
-            self._threads.submit(self._drop)
+        """Remove the file, after whatever a thread still does with it."""
+        self._gathered.clear()
+        with suppress(RuntimeError):  # the store is closed
+            await asyncio.shield(self._submit(self._drop))
+
+    async def _hand_over(self, work: Callable[[Sequence[bytes]], None]) -> None:
+        self._space.take(self._gathered_bytes)
+        batch, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        await self._wait()
+        self._running = self._submit(partial(work, batch))
 
     async def _wait(self) -> None:
+        """Wait for the batch that is being written. What failed stays failed, however often it is asked."""
         if self._running is None:
             return
         try:
+            # A caller that goes away leaves the thread to its batch; dropping waits for it.
             await asyncio.shield(self._running)
         except OSError as error:
             raise _translate(error) from error
-        self._running = None
 
     def _submit(self, call: Callable[[], None]) -> "asyncio.Future[None]":
         future = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        future.add_done_callback(_retrieve)
         return future
 
     # --- in a worker thread ---
 
-    def _open(self) -> int:
-        if self._descriptor is None:
-            folder = self._file.parent
-            if not folder.exists():
-                folder.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(folder.parent)
-            self._descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        return self._descriptor
+    def _write_batch(self, batch: Sequence[bytes]) -> None:
+        with self._lock:
+            if not self._dropped:
+                self._append(batch)
 
-    def _write_batch(self, batch: bytes) -> None:
-        descriptor = self._open()
-        for tap in self._taps:
-            tap(batch)
-        rest = memoryview(batch)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        self._length += len(batch)
-        self._unsynced += len(batch)
+    def _end(self, batch: Sequence[bytes]) -> None:
+        with self._lock:
+            if self._dropped:
+                return
+            self._append(batch)
+            descriptor, self._descriptor = self._descriptor, None
+            assert descriptor is not None
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_folder(self._file.parent)
+
+    def _append(self, batch: Sequence[bytes]) -> None:
+        if self._descriptor is None:
+            self._descriptor = _create(self._file)
+        for chunk in batch:
+            for tap in self._taps:
+                tap(chunk)
+        size_bytes = _write_all(self._descriptor, batch)
+        self._length += size_bytes
+        self._unsynced += size_bytes
         if self._unsynced >= SYNC_EVERY_BYTES:
-            os.fdatasync(descriptor)
+            os.fdatasync(self._descriptor)
             self._unsynced = 0
 
-    def _end(self, batch: bytes) -> None:
-        self._write_batch(batch)
-        descriptor, self._descriptor = self._descriptor, None
-        assert descriptor is not None
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _sync_folder(self._file.parent)
-
     def _drop(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-        self._file.unlink(missing_ok=True)
+        with self._lock, suppress(OSError):
+            self._dropped = True
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                os.close(descriptor)
+            self._file.unlink(missing_ok=True)
+
+
+def _retrieve(future: "asyncio.Future[None]") -> None:
+    """Mark the outcome as seen: its caller may have gone away."""
+    if not future.cancelled():
+        future.exception()
+
+
+class _Reader:
+    """A file that is opened at its first read."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._closed = False
+
+    def read(self, size_bytes: int, position: int) -> bytes:
+        """Return bytes from a position; none behind the end, or once it is closed."""
+        with self._lock:
+            if self._closed:
+                return b""
+            if self._descriptor is None:
+                self._descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._descriptor, size_bytes, position)
+
+    def close_soon(self, threads: ThreadPoolExecutor) -> None:
+        """Close, after a read that may still run."""
+        try:
+            threads.submit(self._close)
+        except RuntimeError:  # the store is closed
+            self._close()
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def _make_folders(root: Path) -> None:
+    """Make every folder that a location may lead to, durably, so that no upload has to."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for shard in range(_SHARDS):
+        (root / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
+    _sync_folder(root)
+    _sync_folder(root.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -244,26 +313,82 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _create(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _write_all(descriptor: int, batch: Sequence[bytes]) -> int:
+    rest = [memoryview(chunk) for chunk in batch]
+    size_bytes = sum(map(len, rest))
+    while rest:
+        written = os.writev(descriptor, rest)
+        done = 0
+        while done < len(rest) and written >= len(rest[done]):
+            written -= len(rest[done])
+            done += 1
+        rest = rest[done:]
+        if rest:
+            rest[0] = rest[0][written:]
+    return size_bytes
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _list(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
+
+
+def _remove(files: Sequence[Path]) -> None:
+    """Remove files so that none comes back after a crash, when nobody would know it any more."""
+    folders: set[Path] = set()
+    for file in files:
+        with suppress(FileNotFoundError):
+            file.unlink()
+            folders.add(file.parent)
+    for folder in folders:
+        _sync_folder(folder)
+
+
 def _concatenate(parts: Sequence[Path], target: Path) -> None:
-    folder = target.parent
-    if not folder.exists():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = _create(target)
     try:
         for part in parts:
-            _append(part, descriptor)
-            os.fdatasync(descriptor)
+            _append_file(part, descriptor)
         os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            target.unlink()
+        raise
     finally:
         os.close(descriptor)
-    _sync_folder(folder)
+    _sync_folder(target.parent)
 
 
-def _append(part: Path, target: int) -> None:
+def _append_file(part: Path, target: int) -> None:
     source = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while os.copy_file_range(source, target, COPY_BYTES) > 0:
-            pass
+        while _copy_some(source, target) > 0:
+            os.fdatasync(target)
     finally:
         os.close(source)
+
+
+def _copy_some(source: int, target: int) -> int:
+    """Copy on from where both stand, inside the kernel where the file system lets it."""
+    try:
+        return os.copy_file_range(source, target, SYNC_EVERY_BYTES)
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY:
+            raise
+    return copy_by_reading(source, target)
+
+
+def copy_by_reading(source: int, target: int) -> int:
+    """Copy a piece through memory; 0 at the end."""
+    data = os.read(source, BATCH_BYTES)
+    return _write_all(target, [data]) if data else 0
