@@ -256,7 +256,7 @@ def test_the_authorization_token_names_the_registrys_endpoint(endpoint: RunningS
 def test_a_presigned_identity_call_is_answered(server: RunningServer) -> None:
     sts = server.client("sts")
     assert sts.get_caller_identity()["Account"] == ACCOUNT
-    url = sts.generate_presigned_url("get_caller_identity", Params={}, ExpiresIn=60)
+    url = sts.generate_presigned_url("get_caller_identity", Params={}, ExpiresIn=60, HttpMethod="GET")
     status, body = plain_get(url, server)
     assert status == http.HTTPStatus.OK
     assert f"<Account>{ACCOUNT}</Account>".encode() in body
