@@ -69,7 +69,7 @@ def insert_or_ignore(table: Table, *, conflict: Sequence[str], columns: Sequence
 
 
 def insert_or_ignore_from(
-    table: Table, rows: Select[Any], *, conflict: Sequence[str], columns: Sequence[str]
+    table: Table, rows: Select[*tuple[Any, ...]], *, conflict: Sequence[str], columns: Sequence[str]
 ) -> Statement:
     """Insert what a question with a condition answers, leaving out rows that are there already."""
     return Statement(
