@@ -8,7 +8,7 @@ from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
-from tests.contract.questions import SET, Meanwhile, adding, names, value_of
+from tests.contract.questions import ADD, SET, Meanwhile, adding, names, value_of
 
 
 @pytest.fixture
@@ -57,6 +57,24 @@ async def test_a_unit_that_never_can_be_serialized_is_given_up(
     with pytest.raises(Unavailable, match="busy"):
         await database.write(unit)
     assert await database.read(value_of("a")) == str(runs)
+
+
+async def test_a_unit_that_loses_the_race_to_add_a_row_is_run_again_and_finds_it(
+    only_postgresql: PostgresDatabase, meanwhile: Meanwhile
+) -> None:
+    database = only_postgresql
+    runs = 0
+
+    def unit(connection: Connection) -> str:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            names(connection)  # takes the snapshot
+            meanwhile(lambda: database.write(adding("a", "theirs")))
+            connection.execute(ADD, name="a", value="mine")
+        return str(value_of("a")(connection))
+
+    assert await database.write(unit) == "theirs"
 
 
 async def test_connections_that_the_server_ended_are_replaced(only_postgresql: PostgresDatabase) -> None:
