@@ -15,9 +15,12 @@ class PageRequest:
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
-    """The items, and the key to continue after (None: this was the last page)."""
+    """The items, and the key to continue after (None: this was the last page).
+
+    Without slots: a frozen generic class with them cannot be made as `Page[str](...)` before Python 3.12.
+    """
 
     items: tuple[T, ...]
     after: str | None = None

@@ -115,6 +115,7 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     errors.LayersNotFound: _row("LayersNotFoundException"),
     errors.LayerNotFound: _row("LayersNotFoundException"),
     errors.LayerInaccessible: _row("LayerInaccessibleException"),
+    errors.LayerInUse: _row(_LAST_RESORT),
     errors.UploadNotFound: _row("UploadNotFoundException"),
     errors.InvalidLayerPart: _row(_LAYER_PART),
     errors.LayerPartLengthMismatch: _row(_LAYER_PART),
