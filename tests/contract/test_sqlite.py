@@ -1,17 +1,21 @@
 """What only SQLite has to do to keep a database's promises: group commit, and telling how a file fails."""
 
 import asyncio
+import re
 import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Select
 
 from openecr.domain.errors import StorageFull, Unavailable
+from openecr.store import access_keys, blobs, image_lists, images, repositories
 from openecr.store.connections import Connection, SqliteConnection
 from openecr.store.database import Database, DatabaseFailed
 from openecr.store.sqlite import SqliteDatabase, connect
+from openecr.store.statements import Statement
 from tests.contract.databases import make_sqlite_template
 from tests.contract.questions import ADD, LIST, adding, names, value_of
 
@@ -199,3 +203,30 @@ async def test_every_connection_is_durable_and_heeds_foreign_keys(database: Data
 
     for verb in (database.read, database.scan, database.write):
         assert await verb(settings) == ("wal", 2, 1)
+
+
+HOT = {
+    name: statement
+    for module in (images, image_lists)
+    for name, statement in vars(module).items()
+    if isinstance(statement, Statement) and isinstance(statement.element, Select)
+} | {
+    "FIND_LIVE": repositories.FIND_LIVE,
+    "FIND_HELD": blobs.FIND_HELD,
+    "LIST_HELD": blobs.LIST_HELD,
+    "FIND_ACTIVE_OWNER": access_keys.FIND_ACTIVE_OWNER,
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_what_requests_ask_is_found_through_indexes(database: Database, name: str) -> None:
+    sql = HOT[name].sqlite_text
+    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
+
+    def explain(connection: Connection) -> list[str]:
+        return [row[3] for row in raw_of(connection).execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+    plan = await database.read(explain)
+    assert plan
+    scans = [step for step in plan if step.startswith("SCAN") and not step.startswith("SCAN json_each")]
+    assert scans == []
