@@ -53,6 +53,8 @@ class House:
     downloads: Downloads
     services: Services
     accounts: Accounts
+    authenticator: Authenticator
+    authorizer: Authorizer
     clock: MovableClock
     outcomes: list[Outcome]
     key: tuple[str, str]
@@ -150,6 +152,8 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         ),
         services=services,
         accounts=accounts,
+        authenticator=authenticator,
+        authorizer=authorizer,
         clock=clock,
         outcomes=outcomes,
         key=(own.access_key_id, own.secret),
