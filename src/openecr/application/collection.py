@@ -27,7 +27,18 @@ Step = Callable[[], Awaitable[bool]]
 class Collection:
     """Each step does a bounded piece and tells whether there may be more."""
 
-    def __init__(self, *, database: Database, blobs: BlobStore, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        blobs: BlobStore,
+        clock: Clock,
+        limits: Limits,
+        step_rows: int = STEP_ROWS,
+        window_rows: int = WINDOW_ROWS,
+    ) -> None:
+        self._step_rows = step_rows
+        self._window_rows = window_rows
         self._database = database
         self._blobs = blobs
         self._clock = clock
@@ -65,7 +76,7 @@ class Collection:
         after, self._next_place = self._next_place, FIRST_PLACE
         window = await self._database.scan(
             lambda connection: blobs.list_unneeded_links(
-                connection, now=now, after=after, window=WINDOW_ROWS, limit=STEP_ROWS
+                connection, now=now, after=after, window=self._window_rows, limit=self._step_rows
             )
         )
         not_before = self._removed_not_before()
@@ -87,26 +98,26 @@ class Collection:
         """Remove bytes whose time has come, then forget them."""
         now = self._clock.now()
         found = await self._database.scan(
-            lambda connection: doomed.list_due(connection, now=now, limit=STEP_ROWS)
+            lambda connection: doomed.list_due(connection, now=now, limit=self._step_rows)
         )
         if not found:
             return False
         await self._blobs.remove(found)
         await self._database.write(lambda connection: doomed.remove(connection, found))
-        return len(found) == STEP_ROWS
+        return len(found) == self._step_rows
 
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""
         now = self._clock.now()
         late = self._removed_not_before()
         found = await self._database.scan(
-            lambda connection: uploads.list_expired(connection, now=now, limit=STEP_ROWS)
+            lambda connection: uploads.list_expired(connection, now=now, limit=self._step_rows)
         )
 
         def unit(connection: Connection) -> int:
             expired = [each for each in found if uploads.is_expired(connection, each, now=now)]
             return uploads.remove_some(
-                connection, expired, limit=STEP_ROWS, not_before=now, unfinished_not_before=late
+                connection, expired, limit=self._step_rows, not_before=now, unfinished_not_before=late
             )
 
         return bool(found) and await self._database.write(unit) > 0
@@ -115,7 +126,7 @@ class Collection:
         """Remove some of what one deleted repository held; at last its row."""
         now, late = self._clock.now(), self._removed_not_before()
         return await self._database.write(
-            lambda connection: purging.purge_some(connection, now=now, late=late, limit=STEP_ROWS)
+            lambda connection: purging.purge_some(connection, now=now, late=late, limit=self._step_rows)
         )
 
     def _removed_not_before(self) -> int:

@@ -1,0 +1,227 @@
+"""Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openecr.application.collection import Collection
+from openecr.application.images import PutRules
+from openecr.domain.digests import Digest
+from openecr.domain.errors import Unavailable
+from openecr.testing.faults import FaultyBlobStore
+from tests.contract.databases import Databases
+from tests.contract.galleries import index_of
+from tests.contract.shelves import (
+    ALL_BLOBS,
+    ALL_DOOMED,
+    ALL_LINKS,
+    ALL_PARTS,
+    ALL_REPOSITORIES,
+    ALL_UPLOADS,
+    LIMITS,
+    NO_GRACE,
+    Shelf,
+    chunks_of,
+    digests_of,
+)
+
+
+@pytest.fixture
+async def shelf(databases: Databases, tmp_path: Path) -> AsyncIterator[Shelf]:
+    shelf = await Shelf(databases, tmp_path).open()
+    yield shelf
+    await shelf.check()
+    await shelf.files.close()
+
+
+@pytest.fixture
+async def small_steps(shelf: Shelf) -> None:
+    """Steps of a few rows, so that little takes many."""
+    shelf.collection = Collection(
+        database=shelf.database,
+        blobs=shelf.store,
+        clock=shelf.clock,
+        limits=shelf.limits,
+        step_rows=3,
+        window_rows=4,
+    )
+
+
+async def test_what_an_image_needs_is_never_taken(shelf: Shelf) -> None:
+    await shelf.push_image("config", "layer")
+
+    await shelf.check_settled(b"config", b"layer")
+
+
+async def test_what_no_image_needs_is_taken_after_its_grace_and_its_bytes_later(shelf: Shelf) -> None:
+    blob = await shelf.push(b"loose")
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds - 1)
+    await shelf.collection.collect()
+    assert await shelf.blobs.get(shelf.grant, blob.digest) == blob
+
+    shelf.clock.move(seconds=1)
+    await shelf.collection.collect()
+    assert await shelf.blobs.find(shelf.grant, blob.digest) is None
+    assert await shelf.rows(ALL_BLOBS) == []
+    shelf.clock.move(seconds=LIMITS.doomed_seconds - 1)
+    await shelf.collection.collect()
+    assert await shelf.read(blob) == b"loose", "a response that had begun goes on"
+
+    shelf.clock.move(seconds=1)
+    await shelf.collection.collect()
+    assert await shelf.locations() == set()
+    assert await shelf.rows(ALL_DOOMED) == []
+
+
+async def test_what_a_deleted_image_needed_is_taken(shelf: Shelf) -> None:
+    first = await shelf.push_image("config", "layer")
+    await shelf.push_image("other", "layer")
+
+    await shelf.images.delete_manifest(shelf.grant, first.image.digest)
+
+    await shelf.check_settled(b"other", b"layer")
+
+
+async def test_a_repository_of_its_own_needs_a_blob_for_itself(shelf: Shelf) -> None:
+    other = await shelf.create("other")
+    await shelf.push_image("config", "layer")
+    await shelf.push(b"layer", grant=other)
+
+    await shelf.collect_everything()
+
+    assert await shelf.blobs.find(other, Digest.of(b"layer")) is None
+    await shelf.check_settled(b"config", b"layer")
+
+
+async def test_everything_goes_however_many_steps_it_takes(shelf: Shelf, small_steps: None) -> None:
+    for number in range(11):
+        await shelf.push(b"loose %d" % number)
+        await shelf.push_image(f"config {number % 3}", f"layer {number}")
+        upload = await shelf.uploads.start(shelf.grant)
+        for part in range(number % 4):
+            await shelf.uploads.append(shelf.grant, upload.id, chunks_of(b"%d" % part))
+
+    kept = [b"config %d" % number for number in range(3)] + [b"layer %d" % number for number in range(11)]
+    await shelf.check_settled(*kept)
+
+
+async def test_needed_links_never_hide_those_that_may_go(shelf: Shelf, small_steps: None) -> None:
+    for number in range(7):
+        await shelf.push_image(f"config {number}", f"layer {number}")
+    await shelf.push(b"loose")
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+
+    steps = 1
+    while await shelf.collection.drop_links():
+        steps += 1
+
+    assert steps >= 15 // 4
+    assert await shelf.blobs.find(shelf.grant, Digest.of(b"loose")) is None
+
+
+async def test_a_step_that_changes_nothing_ends(shelf: Shelf) -> None:
+    for step in shelf.collection.steps.values():
+        assert await step() is False
+
+
+async def test_a_deleted_repository_goes_with_all_it_held(shelf: Shelf, small_steps: None) -> None:
+    other = await shelf.create("other")
+    await shelf.push(b"shared", grant=other)
+    await shelf.push_image("config", "shared")
+    for number in range(5):
+        await shelf.push_image("config", f"layer {number}")
+        await shelf.push(b"loose %d" % number)
+        upload = await shelf.uploads.start(shelf.grant)
+        await shelf.uploads.append(shelf.grant, upload.id, chunks_of(b"1", b"2"))
+    await shelf.push_image("config", "layer", grant=other)
+
+    await shelf.repositories.delete(shelf.grant, force=True)
+    await shelf.collection.collect()
+
+    assert [row[0] for row in await shelf.rows(ALL_REPOSITORIES)] == [other.require_repository().id]
+    assert {row[0] for row in await shelf.rows(ALL_LINKS)} == {other.require_repository().id}
+    assert await shelf.rows(ALL_PARTS) == await shelf.rows(ALL_UPLOADS) == []
+    assert await shelf.blobs.find(other, Digest.of(b"shared")) is not None
+    await shelf.check_settled(b"config", b"layer")
+
+
+async def test_an_index_goes_with_its_repository(shelf: Shelf) -> None:
+    child = (await shelf.push_image("config", "layer")).manifest.content
+    index = index_of(child)
+    outer = index_of(index, child)
+    for content in (index, outer):
+        await shelf.images.put(shelf.grant, content, media_type=None, tags=["t"], rules=PutRules.REGISTRY)
+
+    await shelf.repositories.delete(shelf.grant, force=True)
+
+    await shelf.check_settled()
+    assert await shelf.rows(ALL_REPOSITORIES) == []
+
+
+async def test_one_step_of_a_purge_is_bounded(shelf: Shelf, small_steps: None) -> None:
+    for number in range(10):
+        await shelf.push(b"%d" % number)
+    await shelf.repositories.delete(shelf.grant, force=True)
+
+    assert await shelf.collection.purge_repositories() is True
+
+    assert len(await shelf.rows(ALL_LINKS)) == 7
+
+
+async def test_one_step_of_an_expiry_is_bounded(shelf: Shelf, small_steps: None) -> None:
+    for _ in range(4):
+        upload = await shelf.uploads.start(shelf.grant)
+        await shelf.uploads.append(shelf.grant, upload.id, chunks_of(b"1"))
+    shelf.clock.move(seconds=LIMITS.upload_idle_seconds)
+
+    assert await shelf.collection.expire_uploads() is True
+
+    assert len(await shelf.rows(ALL_UPLOADS)) == 3
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["instead of its work", "after its work"])
+async def test_bytes_that_could_not_be_removed_are_removed_later(
+    databases: Databases, tmp_path: Path, after: bool
+) -> None:
+    files = Shelf(databases, tmp_path).files
+    store = FaultyBlobStore(files, after=after)
+    shelf = await Shelf(databases, tmp_path, limits=NO_GRACE, blobs=store, files=files).open()
+    await shelf.push(b"loose")
+    store.fail_at = store.calls + 1
+
+    with pytest.raises(Unavailable):
+        await shelf.collection.collect()
+    assert len(await shelf.rows(ALL_DOOMED)) == 1
+    await shelf.collection.collect()
+
+    await shelf.check_settled()
+    await files.close()
+
+
+async def test_a_whole_collection_begins_at_the_first_link(shelf: Shelf, small_steps: None) -> None:
+    for number in range(6):
+        await shelf.push(b"loose %d" % number)
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+    assert await shelf.collection.drop_links() is True
+    for number in range(6, 12):
+        await shelf.push(b"loose %d" % number)
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+
+    await shelf.collection.collect()
+
+    assert await shelf.rows(ALL_LINKS) == []
+
+
+async def test_a_blob_of_two_names_goes_name_by_name(shelf: Shelf) -> None:
+    for algorithm in ("sha256", "sha512"):
+        await shelf.push(b"content", algorithm=algorithm)
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds - 1)
+    await shelf.blobs.find(shelf.grant, *digests_of(b"content", algorithm="sha512"))
+    shelf.clock.move(seconds=1)
+
+    await shelf.collection.collect()
+
+    assert await shelf.blobs.find(shelf.grant, *digests_of(b"content")) is None
+    blob = await shelf.blobs.get(shelf.grant, *digests_of(b"content", algorithm="sha512"))
+    assert await shelf.read(blob) == b"content"
