@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -31,7 +32,7 @@ from openecr.engines.sigv4 import (
 )
 from openecr.ports.clock import Clock
 from openecr.web.aws.bodies import SMALL_BODY_BYTES, Bodies
-from openecr.web.aws.call import Call, Parameters, Services, context_of
+from openecr.web.aws.call import Call, Output, Parameters, Services, context_of
 from openecr.web.aws.errors import Refusal, internal_error
 from openecr.web.aws.operations import Row
 from openecr.web.aws.protocol_errors import ProtocolError
@@ -42,7 +43,8 @@ from openecr.web.messages import Request, Response
 _LOG = structlog.get_logger(__name__)
 
 _UNKNOWN_DOOR = "unknown"
-_DECODING_THREADS = 4
+_CODING_THREADS = 4
+_MANY_ITEMS = 100
 _PATH = "/"
 
 
@@ -82,7 +84,7 @@ class AwsFace:
         self._clock = clock
         self._record = record
         self._bodies = bodies or Bodies()
-        self._threads = anyio.CapacityLimiter(_DECODING_THREADS)
+        self._threads = anyio.CapacityLimiter(_CODING_THREADS)
 
     async def handle(self, request: Request) -> Response:
         """Answer a request. Whatever nobody expected is logged, and told as the request's id and no more."""
@@ -138,7 +140,7 @@ class AwsFace:
                 grants=grants,
             )
             output = await row.handler(self._services, call)
-        return progress.wire.encode_output(row, output, request.request_id)
+        return await self._encode(progress.wire, row, output, request.request_id)
 
     async def _credential(self, authorization: Authorization) -> Credential:
         """Look the key up; a session token that does not belong to it makes it as good as unknown."""
@@ -151,6 +153,13 @@ class AwsFace:
         """Verify and decode; a large body in a thread, since both take time that others need."""
         work = functools.partial(proven.open, wire, secret, body)
         if len(body) <= SMALL_BODY_BYTES:
+            return work()
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _encode(self, wire: Wire, row: Row, output: Output, request_id: str) -> bytes:
+        """Write the output; a long one, such as a hundred manifests, in a thread."""
+        work = functools.partial(wire.encode_output, row, output, request_id)
+        if not _is_long(output):
             return work()
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
@@ -198,6 +207,25 @@ class _Proven:
         digest_hex = hashlib.sha256(body).hexdigest()
         verify(self.authorization, self.signed, secret=secret, body_digest_hex=digest_hex)
         return wire.decode(self.request, self.claim, self.authorization, body)
+
+
+def _is_long(output: Output) -> bool:
+    """Tell whether an output takes its time to write: many items, or long texts in them."""
+    lists = (cast("list[object]", member) for member in output.values() if isinstance(member, list))
+    return any(len(items) > _MANY_ITEMS for items in lists) or _characters(output) > SMALL_BODY_BYTES
+
+
+def _characters(value: object) -> int:
+    """Return how much text a part of an output holds."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(_characters(each) for each in cast("dict[str, object]", value).values())
+        case list():
+            return sum(_characters(each) for each in cast("list[object]", value))
+        case _:
+            return 0
 
 
 def _signed(request: Request) -> SignedRequest:

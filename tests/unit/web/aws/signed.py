@@ -61,13 +61,13 @@ async def signed_call(
     return await _sent(house, "ecr", "DescribeRepositories", write)
 
 
-async def signed_form(house: House, form: bytes) -> tuple[Response, bytes]:
-    """Send any form to STS, properly signed; return the answer and its bytes."""
+async def signed_form(house: House, form: bytes, *, service: str = "sts") -> tuple[Response, bytes]:
+    """Send any form, properly signed for a service; return the answer and its bytes."""
 
     def write(params: dict[str, Any], **_: Any) -> None:
         params["body"] = form
 
-    return await _sent(house, "sts", "GetCallerIdentity", write)
+    return await _sent(house, service, {"sts": "GetCallerIdentity", "iam": "ListUsers"}[service], write)
 
 
 async def _sent(
@@ -107,10 +107,11 @@ def with_body(content: bytes) -> Bend:
     return bend
 
 
-async def forbidden_body() -> AsyncIterator[bytes]:
+class ForbiddenBody:
     """A body that nobody may read."""
-    raise AssertionError("the body was read")
-    yield b""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
 
 
 def unsigned(

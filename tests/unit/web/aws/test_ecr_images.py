@@ -359,3 +359,15 @@ async def test_a_repository_that_is_not_there_is_told_by_every_operation(
         "RepositoryNotFoundException",
         "The repository with name 'missing' does not exist in the registry with id '000000000000'",
     )
+
+
+async def test_a_long_answer_is_whole(ecr: AwsClient) -> None:
+    documents = [await push(ecr, b"layer", annotations={"text": str(each) * 40_000}) for each in range(3)]
+
+    got = await ecr.call(
+        "batch_get_image",
+        repositoryName="app",
+        imageIds=[{"imageDigest": digest_of(document)} for document in documents],
+    )
+
+    assert [each["imageManifest"] for each in got["images"]] == documents

@@ -23,9 +23,9 @@ from tests.unit.web.aws.oracle import values
 from tests.unit.web.aws.signed import (
     TARGET,
     Bend,
+    ForbiddenBody,
     Wiretap,
     attempt,
-    forbidden_body,
     signed_call,
     unsigned,
     with_body,
@@ -219,7 +219,7 @@ async def test_an_action_is_asked_in_the_scope_of_its_service(house: House) -> N
     ids=["no signature", "unknown key", "unserved region", "unknown operation", "too long"],
 )
 async def test_the_body_is_left_unread(house: House, bend: Bend) -> None:
-    tap = Wiretap(house, lambda request: replace(bend(request), body=forbidden_body()))
+    tap = Wiretap(house, lambda request: replace(bend(request), body=ForbiddenBody()))
 
     code, _ = await refused(tap.client(), "describe_repositories")
 
@@ -289,7 +289,10 @@ async def test_two_targets_name_nothing(house: House) -> None:
 async def test_operations_are_posted(house: House, method: str) -> None:
     targeted = unsigned(method, headers=(("x-amz-target", TARGET + "ListImages"),))
 
-    assert (await house.face.handle(targeted)).status == 400
+    answer = await house.face.handle(targeted)
+
+    assert answer.status == 400
+    assert b'"UnknownOperationException"' in await content_of(answer)
     assert (await house.face.handle(unsigned(method))).status in {400, 403}
 
 

@@ -104,3 +104,12 @@ async def test_parameters_that_nobody_knows_are_ignored(house: House) -> None:
     answer, _ = await signed_form(house, b"Action=GetCallerIdentity&Version=2011-06-15&Unknown.member.1=x")
 
     assert answer.status == 200
+
+
+async def test_an_action_is_signed_for_its_own_service(house: House) -> None:
+    form = b"Action=GetCallerIdentity&Version=2011-06-15"
+
+    answer, content = await signed_form(house, form, service="iam")
+
+    assert answer.status == 403
+    assert b"Credential should be scoped to correct service: 'sts'. " in content
