@@ -6,8 +6,11 @@ An upload's Content-Range is the OCI specification's own ("Pushing a blob in chu
 import re
 from dataclasses import dataclass
 
-MAX_RANGES = 32
-"""A request for more ranges is answered with the whole blob."""
+MAX_RANGES = 1024
+"""A request for more ranges is answered with the whole blob.
+
+A partial pull of a zstd:chunked layer asks for one range per missing file, 1,024 of them at most.
+"""
 
 _RANGE = re.compile(r"(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})", re.ASCII)
 _CONTENT_RANGE = re.compile(
