@@ -37,7 +37,7 @@ from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.application.uploads import Uploads
 from openecr.domain.accounts import RootKey
-from openecr.domain.errors import CannotStart
+from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.jobs.runner import Job, run_jobs
 from openecr.ports.blobs import BlobStore
@@ -66,6 +66,9 @@ _HTTP2_WINDOW_BYTES = 16 * 1024 * 1024
 """Granian's default windows halve the rate of uploads over HTTP/2."""
 
 _FLUSH_SECONDS = 5
+_RARE = 60
+"""What is rarely worth it is done once in so many intervals of collection."""
+
 _CANCEL_SECONDS = 5
 """How much of the time for a shutdown is kept for what must be cancelled, and for the writer to drain."""
 
@@ -136,7 +139,9 @@ async def compose(
         yield Parts(
             web=_web(settings, use_cases, hosts, clock, ids),
             accounts=accounts,
-            collection=Collection(database=metadata, blobs=store, clock=clock, limits=limits),
+            collection=Collection(
+                database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
+            ),
             pull_times=pull_times,
             limits=limits,
             root_key=root_key,
@@ -145,7 +150,7 @@ async def compose(
 
 
 async def _flush(pull_times: PullTimes) -> None:
-    with suppress(DatabaseFailed):
+    with suppress(DatabaseFailed, Unavailable):
         await pull_times.flush()
 
 
@@ -257,8 +262,9 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 def _jobs(parts: Parts) -> tuple[Job, ...]:
     interval = parts.limits.collection_interval_seconds
     collection = (
-        Job(name=name, run=partial(parts.collection.run, step), interval_seconds=interval)
-        for name, step in parts.collection.steps.items()
+        Job(name=name, run=partial(parts.collection.run, step), interval_seconds=interval * factor)
+        for steps, factor in ((parts.collection.steps, 1), (parts.collection.rare_steps, _RARE))
+        for name, step in steps.items()
     )
     pull_times = Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
     return (*collection, pull_times)

@@ -28,7 +28,16 @@ from openecr.ports.blobs import BlobStore
 from openecr.store.connections import Connection, Row
 from openecr.store.database import Database
 from openecr.store.statements import Statement
-from openecr.store.tables import BLOBS, DOOMED, IMAGE_BLOBS, LINKS, REPOSITORIES, UPLOAD_PARTS, UPLOADS
+from openecr.store.tables import (
+    BLOBS,
+    DOOMED,
+    IMAGE_BLOBS,
+    IMAGE_PULLS,
+    LINKS,
+    REPOSITORIES,
+    UPLOAD_PARTS,
+    UPLOADS,
+)
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
 from tests.contract.galleries import NOW, grant_for, image_of
@@ -43,6 +52,7 @@ ALL_UPLOADS = Statement(select(UPLOADS.c.id))
 ALL_REPOSITORIES = Statement(select(REPOSITORIES.c.id))
 ALL_LINKS = Statement(select(LINKS.c.repository_id, LINKS.c.digest))
 _OF_IMAGES = (IMAGE_BLOBS.c.repository_id == LINKS.c.repository_id) & (IMAGE_BLOBS.c.digest == LINKS.c.digest)
+ALL_PULLS = Statement(select(IMAGE_PULLS.c.image_id))
 NEEDED = Statement(
     select(IMAGE_BLOBS.c.digest, BLOBS.c.location)
     .join_from(IMAGE_BLOBS, LINKS, _OF_IMAGES, isouter=True)
@@ -91,14 +101,20 @@ class Shelf:
         self.blobs = Blobs(
             database=self.database, blobs=self.store, keys=self.keys, clock=self.clock, limits=limits
         )
+        self.activity = databases.activity
+        self.pull_times = PullTimes(database=self.activity, clock=self.clock)
         self.images = Images(
             database=self.database,
-            pull_times=PullTimes(database=databases.activity, clock=self.clock),
+            pull_times=self.pull_times,
             clock=self.clock,
             limits=limits,
         )
         self.collection = Collection(
-            database=self.database, blobs=self.store, clock=self.clock, limits=limits
+            database=self.database,
+            activity=self.activity,
+            blobs=self.store,
+            clock=self.clock,
+            limits=limits,
         )
         self.grant = grant_for("app")
 
@@ -162,6 +178,11 @@ class Shelf:
             return connection.fetch_all(statement, **parameters)
 
         return await self.database.scan(scan)
+
+    async def pulled(self) -> set[int]:
+        """The images whose pull time is stored."""
+        rows = await self.activity.scan(lambda connection: connection.fetch_all(ALL_PULLS))
+        return {row[0] for row in rows}
 
     async def locations(self) -> set[str]:
         """Every stored location."""

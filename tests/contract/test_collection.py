@@ -40,6 +40,7 @@ async def small_steps(shelf: Shelf) -> None:
     """Steps of a few rows, so that little takes many."""
     shelf.collection = Collection(
         database=shelf.database,
+        activity=shelf.activity,
         blobs=shelf.store,
         clock=shelf.clock,
         limits=shelf.limits,
@@ -225,3 +226,28 @@ async def test_a_blob_of_two_names_goes_name_by_name(shelf: Shelf) -> None:
     assert await shelf.blobs.find(shelf.grant, *digests_of(b"content")) is None
     blob = await shelf.blobs.get(shelf.grant, *digests_of(b"content", algorithm="sha512"))
     assert await shelf.read(blob) == b"content"
+
+
+async def test_pull_times_go_with_their_images_and_with_deleted_repositories(
+    shelf: Shelf, small_steps: None
+) -> None:
+    pushed = [(await shelf.push_image(f"config {number}")).image for number in range(8)]
+    other = await shelf.create("other")
+    elsewhere = (await shelf.push_image(grant=other)).image
+    for image in pushed:
+        await shelf.images.get_manifest(shelf.grant, image.digest)
+    await shelf.images.get_manifest(other, elsewhere.digest)
+    await shelf.pull_times.flush()
+
+    for image in pushed[::2]:
+        await shelf.images.delete_manifest(shelf.grant, image.digest)
+    await shelf.collection.collect()
+    kept = {image.id for image in (*pushed[1::2], elsewhere)}
+    assert await shelf.pulled() == kept
+
+    shelf.pull_times.record(pushed[0].id)
+    await shelf.pull_times.flush()
+    assert await shelf.pulled() == kept | {pushed[0].id}, "a pull that began before the deletion"
+    await shelf.repositories.delete(shelf.grant, force=True)
+    await shelf.collection.collect()
+    assert await shelf.pulled() == {elsewhere.id}

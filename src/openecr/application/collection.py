@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from openecr.application.limits import Limits
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
-from openecr.store import blobs, doomed, purging, uploads
+from openecr.store import blobs, doomed, images, pulls, purging, uploads
 from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -31,6 +31,7 @@ class Collection:
         self,
         *,
         database: Database,
+        activity: Database,
         blobs: BlobStore,
         clock: Clock,
         limits: Limits,
@@ -40,14 +41,16 @@ class Collection:
         self._step_rows = step_rows
         self._window_rows = window_rows
         self._database = database
+        self._activity = activity
         self._blobs = blobs
         self._clock = clock
         self._limits = limits
         self._next_place = FIRST_PLACE
+        self._next_pulled = 0
 
     @property
     def steps(self) -> Mapping[str, Step]:
-        """Return every step, in the order in which one leaves work to the next."""
+        """Return the steps that make room, in the order in which one leaves work to the next."""
         return {
             "purge of deleted repositories": self.purge_repositories,
             "expiry of uploads": self.expire_uploads,
@@ -55,10 +58,16 @@ class Collection:
             "removal of bytes": self.remove_doomed,
         }
 
+    @property
+    def rare_steps(self) -> Mapping[str, Step]:
+        """Return the steps that look at all of something and free little: worth running far less often."""
+        return {"pruning of pull times": self.prune_pull_times}
+
     async def collect(self) -> None:
         """Run every step until none has more to do."""
         self._next_place = FIRST_PLACE
-        for step in self.steps.values():
+        self._next_pulled = 0
+        for step in (*self.steps.values(), *self.rare_steps.values()):
             await self.run(step)
 
     async def run(self, step: Step) -> None:
@@ -128,6 +137,24 @@ class Collection:
         return await self._database.write(
             lambda connection: purging.purge_some(connection, now=now, late=late, limit=self._step_rows)
         )
+
+    async def prune_pull_times(self) -> bool:
+        """Forget when images were pulled that are gone: ids are never used again, so what is gone stays so."""
+        after, self._next_pulled = self._next_pulled, 0
+        found = await self._activity.scan(
+            lambda connection: pulls.list_after(connection, after=after, limit=self._step_rows)
+        )
+        if not found:
+            return False
+        # Asked after the pull was stored, which was after the image was.
+        known = await self._database.scan(lambda connection: images.list_known(connection, found))
+        gone = [image_id for image_id in found if image_id not in known]
+        if gone:
+            await self._activity.write(lambda connection: pulls.remove(connection, gone))
+        if len(found) < self._step_rows:
+            return False
+        self._next_pulled = found[-1]
+        return True
 
     def _removed_not_before(self) -> int:
         """Return when bytes may go: after any response or request that still uses them."""

@@ -53,6 +53,7 @@ FIND_TAG = Statement(select(_T.image_id).where(*_IS_NAMED))
 FIND_CHILDREN = Statement(
     select(_I.digest, _I.id, _I.size_bytes).where(_IN_REPOSITORY, is_one_of(_I.digest, "digests"))
 )
+LIST_KNOWN = Statement(select(_I.id).where(is_one_of(_I.id, "image_ids")))
 TAGS_OF = Statement(select(_T.tag).where(_T.image_id == bindparam("image_id")).order_by(_T.tag))
 NTH_IMAGE = Statement(select(_I.id).where(_IN_REPOSITORY).limit(1).offset(bindparam("skip")))
 ADD = Statement(
@@ -150,6 +151,11 @@ def find_children(
     """Return id and size of those images that are there, by digest."""
     rows = connection.fetch_all(FIND_CHILDREN, repository_id=repository_id, digests=as_list(digests))
     return {digest: (image_id, size_bytes) for digest, image_id, size_bytes in rows}
+
+
+def list_known(connection: Connection, image_ids: Iterable[int]) -> set[int]:
+    """Return those ids that an image has, of whatever repository."""
+    return {int(row[0]) for row in connection.fetch_all(LIST_KNOWN, image_ids=as_list(image_ids))}
 
 
 def has_at_least(connection: Connection, repository_id: int, count: int) -> bool:
