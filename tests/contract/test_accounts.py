@@ -13,9 +13,10 @@ from openecr.application.accounts import FIRST_ACCOUNT_ID, SECRET_PURPOSE, Accou
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization_tokens import LIFETIME_SECONDS, AuthorizationTokens
 from openecr.domain.accounts import Account, RootKey, SealedKey
-from openecr.domain.callers import Root, User
+from openecr.domain.callers import Caller, Root, User
 from openecr.domain.errors import AccountUnusable, TokenExpired, TokenInvalid
 from openecr.domain.pages import PageRequest
+from openecr.domain.registries import RegistryId
 from openecr.store import access_keys, accounts
 from openecr.store.database import Database
 from openecr.store.statements import Statement
@@ -53,6 +54,13 @@ class House:
 
     async def epoch(self, account_id: str) -> int | None:
         return await self.database.read(lambda connection: accounts.find_epoch(connection, account_id))
+
+    async def caller_of(self, token_text: str, *, region: str) -> Caller:
+        """Return whose token it is, on a host of the first account."""
+        registry = RegistryId(account_id=FIRST_ACCOUNT_ID, region=region)
+        caller, repository = await self.authenticator.by_token(token_text, registry)
+        assert repository is None
+        return caller
 
     async def add_key(self, key: RootKey, *, principal_id: str) -> None:
         """Put in a key of a principal that is no root."""
@@ -190,7 +198,7 @@ async def test_rotating_replaces_the_key_at_once_and_raises_the_epoch(house: Hou
     new = await house.accounts.rotate_key(FIRST_ACCOUNT_ID)
     assert await house.authenticator.secret_of(old.access_key_id) is None
     with pytest.raises(TokenInvalid):
-        await house.authenticator.by_token(token, region=REGION)
+        await house.caller_of(token, region=REGION)
     credential = await house.authenticator.secret_of(new.access_key_id)
     assert credential is not None
     assert credential.secret == new.secret
@@ -236,27 +244,27 @@ async def test_secrets_are_sealed_in_the_database_and_bound_to_their_row(house: 
 async def test_a_token_leads_to_its_root_and_writes_nothing(house: House) -> None:
     key = await house.accounts.ensure()
     token = house.tokens.issue(root(key), REGION)
-    assert await house.authenticator.by_token(token.token_text, region=REGION) == root(key)
+    assert await house.caller_of(token.token_text, region=REGION) == root(key)
 
 
 async def test_a_token_is_refused_on_another_regions_host(house: House) -> None:
     token = house.tokens.issue(root(await house.accounts.ensure()), REGION)
     with pytest.raises(TokenInvalid):
-        await house.authenticator.by_token(token.token_text, region="eu-west-1")
+        await house.caller_of(token.token_text, region="eu-west-1")
 
 
 async def test_a_token_ends(house: House) -> None:
     token = house.tokens.issue(root(await house.accounts.ensure()), REGION)
     house.clock.move(seconds=LIFETIME_SECONDS)
     with pytest.raises(TokenExpired):
-        await house.authenticator.by_token(token.token_text, region=REGION)
+        await house.caller_of(token.token_text, region=REGION)
 
 
 async def test_a_token_of_a_key_that_never_was_is_refused(house: House) -> None:
     await house.accounts.ensure()
     stranger = Root(account_id=FIRST_ACCOUNT_ID, access_key_id="AKIAIOSFODNN7EXAMPLE")
     with pytest.raises(TokenInvalid):
-        await house.authenticator.by_token(house.tokens.issue(stranger, REGION).token_text, region=REGION)
+        await house.caller_of(house.tokens.issue(stranger, REGION).token_text, region=REGION)
 
 
 async def test_a_token_whose_key_belongs_to_another_principal_is_refused(house: House) -> None:
@@ -266,7 +274,7 @@ async def test_a_token_whose_key_belongs_to_another_principal_is_refused(house: 
         User(account_id=FIRST_ACCOUNT_ID, access_key_id=key.access_key_id, unique_id="AIDA", name="eve"),
     ):
         with pytest.raises(TokenInvalid):
-            await house.authenticator.by_token(house.tokens.issue(caller, REGION).token_text, region=REGION)
+            await house.caller_of(house.tokens.issue(caller, REGION).token_text, region=REGION)
 
 
 async def test_the_key_of_a_principal_of_a_later_version_leads_to_nobody(house: House) -> None:
@@ -276,7 +284,7 @@ async def test_the_key_of_a_principal_of_a_later_version_leads_to_nobody(house: 
     assert await house.authenticator.secret_of("AKIAUSER") is None
     user = User(account_id=FIRST_ACCOUNT_ID, access_key_id="AKIAUSER", unique_id="AIDAUSER", name="u")
     with pytest.raises(TokenInvalid):
-        await house.authenticator.by_token(house.tokens.issue(user, REGION).token_text, region=REGION)
+        await house.caller_of(house.tokens.issue(user, REGION).token_text, region=REGION)
 
 
 async def test_a_users_keys_outlive_the_rotation_of_the_root(house: House) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import Select
 
@@ -147,6 +149,24 @@ async def test_a_lock_that_another_program_holds_is_told_and_passes(tmp_path: Pa
     assert await database.write(adding("a")) == 1
     await database.close()
     assert failures == []
+
+
+async def test_no_other_process_can_open_the_file_of_a_running_server(tmp_path: Path) -> None:
+    make_sqlite_template(tmp_path)
+    path = tmp_path / "metadata.sqlite"
+    database = SqliteDatabase(path, on_failure=_no_failure)
+    assert await database.write(adding("a")) == 1
+    ask = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM server_state')"
+    command = [sys.executable, "-c", ask, str(path)]
+    during = await anyio.run_process(command, check=False)
+    await database.close()
+    after = await anyio.run_process(command, check=False)
+    assert b"database is locked" in during.stderr
+    assert after.returncode == 0
+
+
+def _no_failure(error: BaseException) -> None:
+    raise error
 
 
 async def test_a_damaged_file_is_told_to_all_of_the_batch_and_stops_the_database(tmp_path: Path) -> None:

@@ -4,16 +4,20 @@ Nothing is cached about keys: each request reads the key's row, so that a key th
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from openecr.application.accounts import SECRET_PURPOSE, associated_data
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.domain.callers import Caller, Root
 from openecr.domain.errors import TokenInvalid
+from openecr.domain.registries import RegistryId
+from openecr.domain.repositories import Repository
 from openecr.ports.keys import KeyRing
 from openecr.store import access_keys
 from openecr.store.database import Database
 
 _KEY_ID_MAX_CHARACTERS = 128
+_CALLERS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,28 +51,34 @@ class Authenticator:
         )
         return Credential(secret=secret.decode(), caller=caller)
 
-    async def by_token(self, token_text: str, *, region: str) -> Caller:
-        """Return whose token this is, on a host of `region`.
+    async def by_token(
+        self, token_text: str, registry: RegistryId, repository_name: str | None = None
+    ) -> tuple[Caller, Repository | None]:
+        """Return whose token this is, on a host of `registry`, and the repository that the request names.
 
-        Raises TokenInvalid (not this server's, another region's, or its key or owner is inactive or gone) and
-        TokenExpired.
+        The two are read in one statement, since every request to the registry needs both; the repository is for the
+        authorizer alone. Raises TokenInvalid (not this server's, another region's, or its key or owner is inactive or
+        gone) and TokenExpired.
         """
-        claims = self._tokens.open(token_text, region=region)
-        owner = await self._database.read(
-            lambda connection: access_keys.find_active_owner(connection, claims.access_key_id)
+        claims = self._tokens.open(token_text, region=registry.region)
+        owner, repository = await self._database.read(
+            lambda connection: access_keys.find_active_owner(
+                connection, claims.access_key_id, registry, repository_name
+            )
         )
         if owner != (claims.account_id, claims.principal_id) or claims.session is not None:
             raise TokenInvalid
         caller = _caller(claims.account_id, claims.principal_id, claims.access_key_id)
         if caller is None:
             raise TokenInvalid
-        return caller
+        return caller, repository
 
 
 def _is_alphanumeric(text: str) -> bool:
     return text.isascii() and text.isalnum()
 
 
+@lru_cache(_CALLERS_KEPT)
 def _caller(account_id: str, principal_id: str, access_key_id: str) -> Caller | None:
     """Return the principal of a key. Only roots exist at this stage; their id is the account's."""
     if principal_id != account_id:

@@ -27,17 +27,22 @@ class Authorizer:
 
     async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
         """Return a grant that holds the decision, whatever it is. Only `authorize` grants anything."""
+        return self.judge(caller, context, requirement, await self._resolve(requirement))
+
+    def judge(
+        self, caller: Caller, context: RequestContext, requirement: Requirement, resolved: Repository | None
+    ) -> Grant:
+        """Decide where the repository that the requirement names was looked up before.
+
+        It goes into the grant only for a caller who may know: for others what exists and what does not look the same.
+        """
         decision, reason = _decide(caller, requirement)
-        repository = None
-        if decision is Decision.ALLOW:
-            # Looked up only for a caller who may know: for others what exists and what does not look the same.
-            repository = await self._resolve(requirement)
         return Grant(
             caller=caller,
             context=context,
             requirement=requirement,
             decision=decision,
-            repository=repository,
+            repository=resolved if decision is Decision.ALLOW else None,
             reasons=(reason,),
         )
 

@@ -1,12 +1,15 @@
 """Access keys. Their secrets are sealed before they come here."""
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, outerjoin, select, update
 
 from openecr.domain.accounts import KeyStatus, SealedKey
+from openecr.domain.registries import RegistryId
+from openecr.domain.repositories import Repository
+from openecr.store import repositories
 from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, is_one_of
 from openecr.store.statements import Statement
-from openecr.store.tables import ACCESS_KEYS
+from openecr.store.tables import ACCESS_KEYS, REPOSITORIES
 
 _K = ACCESS_KEYS.c
 _COLUMNS = (_K.access_key_id, _K.account_id, _K.principal_id, _K.sealed_secret)
@@ -18,9 +21,13 @@ INSERT = Statement(
 )
 FIND_ACTIVE = Statement(select(*_COLUMNS).where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE))
 FIND_ACTIVE_OWNER = Statement(
-    select(_K.account_id, _K.principal_id).where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
+    select(_K.account_id, _K.principal_id, *repositories.COLUMNS)
+    .select_from(
+        outerjoin(ACCESS_KEYS, REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
+    )
+    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
 )
-"""Asked by every request to the registry: whose is this key, if it works?"""
+"""Asked by every request to the registry: whose is this key, if it works, and which repository is meant?"""
 
 FIND_NEWEST_ACTIVE = Statement(
     select(*_COLUMNS)
@@ -66,10 +73,18 @@ def find_active(connection: Connection, access_key_id: str) -> SealedKey | None:
     return None if row is None else _key(row)
 
 
-def find_active_owner(connection: Connection, access_key_id: str) -> tuple[str, str] | None:
-    """Return account id and principal id of a key that works, or None."""
-    row = connection.fetch_one(FIND_ACTIVE_OWNER, the_id=access_key_id)
-    return None if row is None else (str(row[0]), str(row[1]))
+def find_active_owner(
+    connection: Connection, access_key_id: str, registry: RegistryId, repository_name: str | None
+) -> tuple[tuple[str, str] | None, Repository | None]:
+    """Return account id and principal id of a key that works, and the live repository of that name."""
+    row = connection.fetch_one(
+        FIND_ACTIVE_OWNER, the_id=access_key_id, registry=str(registry), name=repository_name
+    )
+    if row is None:
+        return None, None
+    account_id, principal_id, *columns = row
+    repository = None if columns[0] is None else repositories.from_row(registry, columns)
+    return (account_id, principal_id), repository
 
 
 def find_newest_active(connection: Connection, account_id: str, principal_id: str) -> SealedKey | None:

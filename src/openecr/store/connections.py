@@ -40,10 +40,8 @@ class SqliteConnection:
 
     def fetch_one(self, statement: Statement, **parameters: Any) -> Row | None:
         """Return the first row or None."""
-        cursor = self._run(statement, parameters)
-        row: Row | None = cursor.fetchone()
-        cursor.close()
-        return row
+        row: Row | None = self._run(statement, parameters).fetchone()
+        return row  # the cursor ends here, and with it its read transaction
 
     def fetch_all(self, statement: Statement, **parameters: Any) -> list[Row]:
         """Return every row."""

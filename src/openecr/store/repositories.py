@@ -4,7 +4,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, func, insert, select, update
 
 from openecr.domain.errors import RepositoryNotFound
 from openecr.domain.registries import RegistryId
@@ -22,7 +22,7 @@ from openecr.store.tables import IMAGES, REPOSITORIES, RESOURCE_TAGS
 from openecr.store.tables import IS_LIVE as LIVE
 
 _R = REPOSITORIES.c
-_COLUMNS = (
+COLUMNS = (
     _R.id,
     _R.name,
     _R.created_at,
@@ -33,11 +33,15 @@ _COLUMNS = (
     _R.kms_key,
 )
 
-FIND_LIVE = Statement(
-    select(*_COLUMNS).where(_R.registry_id == bindparam("registry_id"), _R.name == bindparam("name"), LIVE)
-)
+
+def is_named(registry_id: BindParameter[str], name: BindParameter[str]) -> ColumnElement[bool]:
+    """Return the condition that a repository is the live one of that name."""
+    return and_(_R.registry_id == registry_id, _R.name == name, LIVE)
+
+
+FIND_LIVE = Statement(select(*COLUMNS).where(is_named(bindparam("registry_id"), bindparam("name"))))
 LIST_LIVE = Statement(
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .where(_R.registry_id == bindparam("registry_id"), LIVE, _R.name > bindparam("after"))
     .order_by(_R.name)
     .limit(bindparam("limit"))
@@ -108,7 +112,8 @@ def _settings(
     )
 
 
-def _from_row(registry: RegistryId, row: Row) -> Repository:
+def from_row(registry: RegistryId, row: Row) -> Repository:
+    """Return the repository whose `COLUMNS` these are."""
     identifier, name, created_at, *settings = row
     return Repository(
         id=identifier, registry=registry, name=name, created_at=created_at, settings=_settings(*settings)
@@ -118,13 +123,13 @@ def _from_row(registry: RegistryId, row: Row) -> Repository:
 def find(connection: Connection, registry: RegistryId, name: str) -> Repository | None:
     """Return the live repository of that name."""
     row = connection.fetch_one(FIND_LIVE, registry_id=str(registry), name=name)
-    return None if row is None else _from_row(registry, row)
+    return None if row is None else from_row(registry, row)
 
 
 def list_after(connection: Connection, registry: RegistryId, *, after: str, limit: int) -> list[Repository]:
     """Return live repositories by name, byte order, from the first after `after`."""
     rows = connection.fetch_all(LIST_LIVE, registry_id=str(registry), after=after, limit=limit)
-    return [_from_row(registry, row) for row in rows]
+    return [from_row(registry, row) for row in rows]
 
 
 def count(connection: Connection, registry: RegistryId) -> int:

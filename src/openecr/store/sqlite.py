@@ -34,9 +34,14 @@ class _Job:
 
 
 def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
-    """Open a raw connection with the settings that durability and correctness need."""
+    """Open a raw connection with the settings that durability and correctness need.
+
+    All connections are of this process, and `unix-excl` holds it to that: it locks the file against every other
+    process and keeps the index of the WAL in memory, which saves each read four locking calls (sqlite.org, vfs.html).
+    """
     raw = sqlite3.connect(
-        path,
+        f"{path.absolute().as_uri()}?vfs=unix-excl",
+        uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=_BUSY_TIMEOUT_SECONDS,

@@ -5,11 +5,14 @@ The `authorizationToken` of GetAuthorizationToken is the base64 of `AWS:<passwor
 
 import base64
 import binascii
+import functools
 import re
 
 from openecr.domain.errors import TokenInvalid, TokenMalformed, TokenMissing
 
 _USER = "AWS"
+_KEPT_HEADERS = 4096
+_KEPT_CHARACTERS = 4096
 _PLAIN_AUTHORITY = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?", re.ASCII
 )
@@ -22,6 +25,10 @@ def password_of(header: str | None) -> str:
     """
     if header is None:
         raise TokenMissing
+    return _decode_kept(header) if len(header) <= _KEPT_CHARACTERS else _decode(header)
+
+
+def _decode(header: str) -> str:
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         raise TokenMissing
@@ -35,6 +42,9 @@ def password_of(header: str | None) -> str:
     if user != _USER:
         raise TokenInvalid
     return password
+
+
+_decode_kept = functools.lru_cache(maxsize=_KEPT_HEADERS)(_decode)
 
 
 def challenge(scheme: str, host: str) -> tuple[str, str]:

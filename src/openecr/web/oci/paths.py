@@ -5,9 +5,12 @@ much as it can and the endpoint is what remains at the end.
 """
 
 import enum
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
+
+from openecr.domain.names import is_repository_name
 
 
 class Endpoint(enum.Enum):
@@ -25,11 +28,15 @@ class Endpoint(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A parsed path. `name` and `tail` (reference, digest or upload id) are as written, not validated."""
+    """A parsed path. `name` and `tail` (reference, digest or upload id) are as written.
+
+    `repository_name` is the name where it is a legal one; the tail is not validated.
+    """
 
     endpoint: Endpoint
     name: str = ""
     tail: str = ""
+    repository_name: str | None = field(default=None, compare=False)
 
 
 PING = Target(endpoint=Endpoint.PING)
@@ -46,11 +53,19 @@ _PATH = re.compile(
     r"|(?P<tags>tags/list)"
     r"|referrers/(?P<referrers>[^/]+))"
 )
+_KEPT_PATHS = 4096
+_KEPT_CHARACTERS = 512
+"""A path that is longer is read anew each time: the memory for those that are kept has a bound."""
+
 _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
 
 
 def parse_path(path: str) -> Target | None:
     """Return what a decoded path names, or None where no endpoint has that shape."""
+    return _parse_kept(path) if len(path) <= _KEPT_CHARACTERS else _parse(path)
+
+
+def _parse(path: str) -> Target | None:
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed
@@ -58,7 +73,16 @@ def parse_path(path: str) -> Target | None:
     if match is None:
         return None
     group = cast("str", match.lastgroup)
-    return Target(endpoint=_ENDPOINTS[group], name=match["name"], tail=match[group])
+    name = match["name"]
+    return Target(
+        endpoint=_ENDPOINTS[group],
+        name=name,
+        tail=match[group],
+        repository_name=name if is_repository_name(name) else None,
+    )
+
+
+_parse_kept = functools.lru_cache(maxsize=_KEPT_PATHS)(_parse)
 
 
 def manifest_url(name: str, digest: object) -> str:

@@ -25,7 +25,6 @@ from openecr.domain.errors import (
     ManifestTooLarge,
     Unavailable,
 )
-from openecr.domain.names import is_repository_name
 from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
 from openecr.web.messages import Headers, Request, Response
@@ -108,17 +107,20 @@ class RegistryFace:
         registry = self._resolve_host(request.host)
         progress.context = context = self._context(request, registry.region)
         password = password_of(request.header("authorization"))
-        progress.caller = caller = await self._authenticator.by_token(password, region=registry.region)
-        query = parse_query(request.query)
-        route = find_route(request, progress.target, query)
         target = progress.target
+        name = None if target is None else target.repository_name
+        caller, repository = await self._authenticator.by_token(password, registry, name)
+        progress.caller = caller
+        query = parse_query(request.query)
+        route = find_route(request, target, query)
         assert target is not None, "find_route refuses a path that names nothing"
         progress.door = route.door
-        _check_name(route, target)
+        if route.scope is Scope.REPOSITORY and name is None:
+            raise _malformed_name(target.name)
         progress.requirement = requirement = route.requirement(registry, target)
         grant = None
         if requirement is not None:
-            grant = await self._services.authorizer.decide(caller, context, requirement)
+            grant = self._services.authorizer.judge(caller, context, requirement, repository)
             progress.decision = grant.decision
             _check_allowed(grant)
         _check_length(request, route, self._services.limits)
@@ -159,11 +161,9 @@ class RegistryFace:
         )
 
 
-def _check_name(route: Route, target: Target) -> None:
-    if route.scope is Scope.REPOSITORY and not is_repository_name(target.name):
-        raise ProtocolError(
-            code="NAME_INVALID", status=400, message=f"The repository name '{target.name[:256]}' is malformed"
-        )
+def _malformed_name(name: str) -> ProtocolError:
+    message = f"The repository name '{name[:256]}' is malformed"
+    return ProtocolError(code="NAME_INVALID", status=400, message=message)
 
 
 def _check_allowed(grant: Grant) -> None:
