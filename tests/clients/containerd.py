@@ -5,7 +5,6 @@ container or a bare virtual machine, though only as root.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -20,13 +19,29 @@ from pathlib import Path
 import pytest
 
 from tests.clients.commands import Shell
-from tests.requirements import search_path
+from tests.requirements import find_tool, search_path
 from tests.running import plain_environment
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
-DISABLED = ("io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.overlayfs")
-"""Kubernetes' side, which wants a network; and overlays, which do not stack where the tests run in one."""
+CONFIGURATION = """
+version = 2
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
+  "io.containerd.snapshotter.v1.overlayfs",
+]
+"""
+"""Without Kubernetes' side, which wants a network, and without overlays, which do not stack in a container."""
+PARALLEL = """
+[plugins."io.containerd.transfer.v1.local"]
+  concurrent_layer_fetch_buffer = 1048576
+  max_concurrent_downloads = 4
+  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
+    platform = "linux/amd64"
+    snapshotter = "native"
+    differ = "walking"
+"""
+"""containerd 2 takes a layer apart into ranges of this size when it is told to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +50,27 @@ class Containerd:
 
     folder: Path
     shell: Shell
+    suffix: str
+    """What stands after the names of the programs: nothing, or `-2` for those that `.ci/tools` builds."""
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether it fetches a layer in several ranges at a time."""
+        return bool(self.suffix)
+
+    def pull(self, name: str, user: str, *options: str) -> str:
+        """Pull an image over plain HTTP as `user:password`.
+
+        The newer one has two ways: by its daemon as above, and as the older one does, which knows more options.
+        """
+        place: tuple[str, ...] = ("--snapshotter", "native")
+        if self.is_parallel:
+            place = ("--local", *place) if options else ()
+        return self.run("images", "pull", "--plain-http", *place, "--user", user, *options, name)
+
+    def push(self, name: str, local: str, user: str, *options: str) -> str:
+        """Push an image that is here under the name `local`."""
+        return self.run("images", "push", "--plain-http", "--user", user, *options, name, local)
 
     def run(self, *arguments: str) -> str:
         """Run `ctr ...`, which must succeed."""
@@ -57,17 +93,17 @@ class Containerd:
         return (place / digest.replace(":", "/")).read_bytes()
 
     def _command(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        return ("ctr", "--address", f"{self.folder}/sock", *arguments)
+        return (f"ctr{self.suffix}", "--address", f"{self.folder}/sock", *arguments)
 
 
 @contextmanager
-def containerd_daemon(home: Path) -> Iterator[Containerd]:
+def containerd_daemon(home: Path, suffix: str) -> Iterator[Containerd]:
     """Run a daemon for as long as the block lasts; `home` takes its log."""
     # A socket's path may be 107 bytes long, which pytest's folders exceed.
     folder = Path(tempfile.mkdtemp(prefix="containerd-"))
-    running = Containerd(folder=folder, shell=Shell(home))
+    running = Containerd(folder=folder, shell=Shell(home), suffix=suffix)
     log = home / "containerd.log"
-    process = _start(folder, log)
+    process = _start(running, log)
     try:
         _wait(running, process, log)
         yield running
@@ -76,11 +112,14 @@ def containerd_daemon(home: Path) -> Iterator[Containerd]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start(running: Containerd, log: Path) -> subprocess.Popen[bytes]:
+    folder = running.folder
     configuration = folder / "config.toml"
-    configuration.write_text(f"version = 2\ndisabled_plugins = {json.dumps(DISABLED)}\n")
+    configuration.write_text(CONFIGURATION + (PARALLEL if running.is_parallel else ""))
+    program = find_tool(f"containerd{running.suffix}")
+    assert program is not None, "asked for before"
     command = [
-        *("containerd", "--config", str(configuration), "--address", f"{folder}/sock"),
+        *(program, "--config", str(configuration), "--address", f"{folder}/sock"),
         *("--root", f"{folder}/root", "--state", f"{folder}/state"),
     ]
     with log.open("ab") as output:

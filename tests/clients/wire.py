@@ -39,8 +39,9 @@ class Wire:
     """What went over the wire; clients connect to `host`."""
 
     port: int
-    cut_after_bytes: int | None = None
-    """The next connection over which the server sends more than this is broken, once."""
+    cuts: int = 0
+    """How many connections were broken."""
+    _cut_after_bytes: int | None = None
     _asked: list[Asked] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,6 +49,11 @@ class Wire:
     def host(self) -> str:
         """The registry's name by way of this wire."""
         return f"localhost:{self.port}"
+
+    def cut_after(self, sent_bytes: int) -> None:
+        """Break the next connection over which the server sends more than this; that one only."""
+        with self._lock:
+            self._cut_after_bytes = sent_bytes
 
     def asked(self, method: str = "", path: str = "") -> list[Asked]:
         """Requests of this method whose path holds this text, in the order in which they came."""
@@ -68,9 +74,10 @@ class Wire:
     def breaks_at(self, sent_bytes: int) -> bool:
         """Whether a connection over which so much was sent must break now."""
         with self._lock:
-            if self.cut_after_bytes is None or sent_bytes <= self.cut_after_bytes:
+            if self._cut_after_bytes is None or sent_bytes <= self._cut_after_bytes:
                 return False
-            self.cut_after_bytes = None
+            self._cut_after_bytes = None
+            self.cuts += 1
             return True
 
 
