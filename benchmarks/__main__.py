@@ -1,147 +1,128 @@
 """`python -m benchmarks`: the table of ratios, OpenECR against Distribution."""
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks import content, servers
+from botocore.credentials import Credentials
+
+from benchmarks import content, lists, loads, rows, servers
+from benchmarks.loads import Generator, Load
 from benchmarks.servers import Target
 
-_LOAD_SOURCE = Path(__file__).parent / "load"
+_HEADER = """\
+| row | OpenECR | peer | ratio | to reach | OpenECR p50 / p99 ms | peer p50 / p99 ms |
+|---|---|---|---|---|---|---|"""
+_FILLERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What one run of the load generator measured."""
+class Pair:
+    """Both servers on one kind of wire, with the same content."""
 
-    per_second: float
-    bytes_per_second: float
-    p50_milliseconds: float
-    p99_milliseconds: float
-    errors: int
+    targets: tuple[Target, Target]
+    create: Callable[[str], None]
+    credentials: Credentials
 
 
-def build_load(folder: Path) -> Path:
-    """Build the load generator."""
-    binary = folder / "load"
-    subprocess.run(["go", "build", "-o", str(binary), "."], cwd=_LOAD_SOURCE, check=True)
-    return binary
+@contextmanager
+def pair(folder: Path, *, is_tls: bool) -> Iterator[Pair]:
+    """Run both servers."""
+    folder.mkdir()
+    with servers.openecr(folder, is_tls=is_tls) as (ours, ecr):
+        certificates = folder / "openecr" / "tls" if is_tls else None
+        with servers.peer(folder, certificates=certificates) as theirs:
+            yield Pair(
+                targets=(ours, theirs),
+                create=lambda name: ecr.create_repository(repositoryName=name),
+                credentials=ecr._request_signer._credentials,
+            )
 
 
-class Bench:
-    """Runs rows against both servers in turn, so that drift of the machine hits both."""
-
-    def __init__(self, load: Path, rounds: int, seconds: float) -> None:
-        self._load = load
-        self._rounds = rounds
-        self._seconds = seconds
-
-    def run(
-        self, target: Target, mode: str, paths: list[str], clients: int, size: int, count: int = 0
-    ) -> Figures:
-        """Run the load generator once."""
-        command = [str(self._load), "-base", target.base, "-mode", mode, "-clients", str(clients)]
-        command += ["-paths", ",".join(paths), "-seconds", str(self._seconds), "-size", str(size)]
-        command += ["-count", str(count), "-auth", target.authorization, "-accept", content.MANIFEST_TYPE]
-        finished = subprocess.run(command, capture_output=True, text=True, check=True)
-        if finished.stderr:
-            print(finished.stderr.strip(), file=sys.stderr)
-        result = json.loads(finished.stdout)
-        return Figures(
-            per_second=result["per_second"],
-            bytes_per_second=result["bytes"] / result["seconds"],
-            p50_milliseconds=result["p50_ms"],
-            p99_milliseconds=result["p99_ms"],
-            errors=result["errors"],
-        )
-
-    def median(self, figures: list[Figures]) -> Figures:
-        """Return the run whose rate is the middle one."""
-        return sorted(figures, key=lambda each: each.per_second)[len(figures) // 2]
-
-    def row(self, name: str, targets: list[Target], run: Callable[[Target], Figures]) -> str:
-        """Measure one row in alternating rounds and return its line of the table."""
-        runs: dict[str, list[Figures]] = {target.name: [] for target in targets}
-        for _ in range(self._rounds):
-            for target in targets:
-                runs[target.name].append(run(target))
-        ours, theirs = (self.median(runs[target.name]) for target in targets)
-        line = (
-            f"| {name} | {_rate(ours)} | {_rate(theirs)} | **{ours.per_second / theirs.per_second:.2f}x** "
-            f"| {ours.p50_milliseconds:.1f} / {ours.p99_milliseconds:.1f} "
-            f"| {theirs.p50_milliseconds:.1f} / {theirs.p99_milliseconds:.1f} |"
-        )
-        errors = ours.errors + theirs.errors
-        line = f"{line} {errors} errors" if errors else line
-        print(line, flush=True)
-        return line
-
-
-def _rate(figures: Figures) -> str:
-    gigabytes = figures.bytes_per_second / 1e9
-    return (
-        f"{figures.per_second:,.0f}/s, {gigabytes:.2f} GB/s"
-        if gigabytes > 0.1
-        else f"{figures.per_second:,.0f}/s"
-    )
+def fill(
+    pair: Pair, fill_one: Callable[[Target, Callable[[str], None]], dict[str, str] | None]
+) -> dict[str, str]:
+    """Give both servers the same content."""
+    ours, theirs = pair.targets
+    fill_one(theirs, lambda _: None)
+    return fill_one(ours, pair.create) or {}
 
 
 def main() -> None:
-    """Start both servers, fill them, measure every row and print the table."""
+    """Start the servers, fill them, measure every row and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--folder", type=Path, default=None, help="where both servers keep their data")
+    parser.add_argument("--folder", type=Path, default=None, help="where the servers keep their data")
+    parser.add_argument("--only", default="", help="only rows whose name holds this")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="openecr-bench-", dir=options.folder))
     try:
-        bench = Bench(build_load(folder), options.rounds, options.seconds)
-        with servers.openecr(folder) as (ours, ecr), servers.peer(folder) as theirs:
-            digests = content.fill(ours, lambda name: ecr.create_repository(repositoryName=name))
-            content.fill(theirs, lambda _: None)
-            table(bench, [ours, theirs], digests)
-            print(f"resident: openecr {servers.resident_bytes(ours.process_id) >> 20} MiB")
-            print(f"resident: peer {servers.resident_bytes(theirs.process_id) >> 20} MiB")
+        generator = Generator(loads.build(folder), options.seconds)
+        print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+        print(_HEADER, flush=True)
+        comparisons(generator, folder, options.rounds, options.only)
+        if options.only in "large repository":
+            large_repository(generator, folder / "large")
+        if options.only in "memory":
+            memory(generator, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def table(bench: Bench, targets: list[Target], digests: dict[str, str]) -> None:
-    """Print every row."""
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(
-        "| row | OpenECR | peer | ratio | OpenECR p50 / p99 ms | peer p50 / p99 ms |\n|---|---|---|---|---|---|"
-    )
-    manifests = [f"/v2/{name}/manifests/v1" for name in content.repository_names()]
-    bench.row("GET manifest by tag, 16 clients", targets, lambda t: bench.run(t, "get", manifests, 16, 0))
-    for size, clients in (("1 KiB", 16), ("10 KiB", 16), ("1 MiB", 4), ("100 MiB", 1), ("100 MiB", 4)):
-        paths = [f"/v2/bench/blobs/blobs/{digests[size]}"]
-        bench.row(
-            f"GET {size} blob, {clients} clients",
-            targets,
-            lambda t, p=paths, c=clients: bench.run(t, "get", p, c, 0),
-        )
-    large = content.BLOB_SIZES["100 MiB"]
-    for clients in (1, 4):
-        bench.row(
-            f"PUT 100 MiB blob, {clients} clients",
-            targets,
-            lambda t, c=clients: bench.run(t, "put", ["bench/uploads"], c, large, count=8),
-        )
-    for clients in (1, 8):
-        bench.row(
-            f"push of a small image, {clients} clients",
-            targets,
-            lambda t, c=clients: bench.run(t, "push", ["bench/uploads"], c, 1024),
-        )
+def comparisons(generator: Generator, folder: Path, rounds: int, only: str) -> None:
+    """Print the rows that both servers take part in."""
+    with pair(folder / "plain", is_tls=False) as plain, pair(folder / "tls", is_tls=True) as tls:
+        digests = fill(plain, content.fill_blobs)
+        fill(tls, content.fill_blobs)
+        wanted = [row for row in rows.rows(digests) if only in row.name]
+        if any("manifest" in row.name for row in wanted) or only in "beside uploads":
+            fill(plain, content.fill_images)
+        plain.create(rows.UPLOADS)
+        if any("tags" in row.name for row in wanted):
+            for count in content.TAGS:
+                plain.create(content.tagged(count))
+                load = Load(mode="images", paths=[content.tagged(count)], clients=_FILLERS, count=count)
+                for target in plain.targets:
+                    generator.run(target, load)
+        for row in wanted:
+            rows.compare(generator, row, (tls if row.is_tls else plain).targets, rounds)
+        if only in "beside uploads":
+            rows.beside_uploads(generator, plain.targets, rounds)
+        for target in plain.targets:
+            now, highest = servers.resident_mebibytes(target.process_id)
+            print(f"resident memory of {target.name}: {now} MiB, at its highest {highest} MiB", flush=True)
+
+
+def large_repository(generator: Generator, folder: Path) -> None:
+    """Print how long the last page of a large repository takes."""
+    with pair(folder, is_tls=False) as both:
+        ours = both.targets[0]
+        both.create(lists.REPOSITORY)
+        load = Load(mode="images", paths=[lists.REPOSITORY], clients=_FILLERS, count=lists.IMAGES)
+        generator.run(ours, load)
+        lists.last_pages(ours, both.credentials)
+
+
+def memory(generator: Generator, folder: Path) -> None:
+    """Print the most memory that sixteen uploads at once take, small and large, each on a fresh server."""
+    run = partial(Load, mode="patch", paths=[rows.UPLOADS], clients=16, count=16)
+    for name, size_bytes in (("10 MiB", 10 << 20), ("1 GiB", 1 << 30)):
+        with pair(folder / f"memory-{size_bytes}", is_tls=False) as both:
+            both.create(rows.UPLOADS)
+            for target in both.targets:
+                generator.run(target, run(size_bytes=size_bytes))
+                highest = servers.resident_mebibytes(target.process_id)[1]
+                print(
+                    f"| 16 uploads of {name} at once, {target.name} | {highest} MiB | | | | | |", flush=True
+                )
 
 
 if __name__ == "__main__":

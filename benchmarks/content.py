@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import random
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _KIB = 1024
 BLOB_SIZES = {"1 KiB": _KIB, "10 KiB": 10 * _KIB, "1 MiB": 1024 * _KIB, "100 MiB": 100 * 1024 * _KIB}
 REPOSITORIES = 1_000
+BLOBS = "bench/blobs"
+TAGS = (200, 10_000)
 
 
 def digest_of(content: bytes) -> str:
@@ -25,7 +28,13 @@ class Pusher:
     """Pushes blobs and manifests on one connection."""
 
     def __init__(self, target: Target) -> None:
-        self._connection = http.client.HTTPConnection(target.host, target.port, timeout=120)
+        self._connection = (
+            http.client.HTTPSConnection(
+                target.host, target.port, timeout=120, context=ssl._create_unverified_context()
+            )
+            if target.is_tls
+            else http.client.HTTPConnection(target.host, target.port, timeout=120)
+        )
         self._headers = {"Authorization": target.authorization} if target.authorization else {}
 
     def _call(
@@ -79,8 +88,13 @@ def repository_names() -> list[str]:
     return [f"bench/app-{number:04d}" for number in range(REPOSITORIES)]
 
 
-def fill(target: Target, create: Callable[[str], None]) -> dict[str, str]:
-    """Push everything and return the digest of each blob by its size's name."""
+def tagged(count: int) -> str:
+    """Return the name of the repository with so many tags."""
+    return f"bench/tags-{count}"
+
+
+def fill_images(target: Target, create: Callable[[str], None]) -> None:
+    """Push one small image to each of a thousand repositories."""
     names = repository_names()
 
     def images(some: list[str]) -> None:
@@ -91,8 +105,11 @@ def fill(target: Target, create: Callable[[str], None]) -> dict[str, str]:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(images, [names[start::4] for start in range(4)]))
-    create("bench/blobs")
-    create("bench/uploads")
+
+
+def fill_blobs(target: Target, create: Callable[[str], None]) -> dict[str, str]:
+    """Push the blobs, and return the digest of each by its size's name."""
+    create(BLOBS)
     pusher = Pusher(target)
-    seeded = random.Random(1)  # the same bytes for both servers
-    return {name: pusher.blob("bench/blobs", seeded.randbytes(size)) for name, size in BLOB_SIZES.items()}
+    seeded = random.Random(1)  # the same bytes for every server
+    return {name: pusher.blob(BLOBS, seeded.randbytes(size)) for name, size in BLOB_SIZES.items()}

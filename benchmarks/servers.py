@@ -1,6 +1,5 @@
 """The two servers under load, each started fresh with data in a temporary folder."""
 
-import http.client
 import os
 import shlex
 import shutil
@@ -29,11 +28,12 @@ class Target:
     port: int
     authorization: str
     process_id: int
+    is_tls: bool = False
 
     @property
     def base(self) -> str:
         """Return the URL without a path."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.is_tls else 'http'}://{self.host}:{self.port}"
 
 
 def free_port() -> int:
@@ -44,17 +44,15 @@ def free_port() -> int:
         return port
 
 
-def _wait(host: str, port: int, path: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             message = f"the server ended with {process.returncode}"
             raise RuntimeError(message)
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=2)
-            connection.request("GET", path)
-            if connection.getresponse().status < 500:
-                return
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+            return
         except OSError:
             time.sleep(0.05)
     message = "the server did not answer in time"
@@ -79,13 +77,14 @@ def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iter
 
 
 @contextmanager
-def openecr(folder: Path) -> Iterator[tuple[Target, "boto3.client"]]:
+def openecr(folder: Path, *, is_tls: bool = False) -> Iterator[tuple[Target, "boto3.client"]]:
     """Run OpenECR: it authenticates and authorizes every request, fsync on."""
     port = free_port()
     data = folder / "openecr"
     command = [sys.executable, "-m", "openecr", "serve", "--data", str(data), "--port", str(port)]
+    command += ["--tls", "auto"] if is_tls else []
     with _process(command, folder / "openecr.log", dict(os.environ)) as process:
-        _wait("127.0.0.1", port, "/readyz", process)
+        _wait(port, process)
         ecr = _client(data)
         token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         yield (
@@ -95,6 +94,7 @@ def openecr(folder: Path) -> Iterator[tuple[Target, "boto3.client"]]:
                 port=port,
                 authorization=f"Basic {token}",
                 process_id=process.pid,
+                is_tls=is_tls,
             ),
             ecr,
         )
@@ -119,6 +119,7 @@ def _client(data: Path) -> "boto3.client":
         endpoint_url=values["AWS_ENDPOINT_URL"],
         aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+        verify=values.get("AWS_CA_BUNDLE"),
         config=Config(retries={"max_attempts": 1}),
     )
 
@@ -137,19 +138,34 @@ storage:
 http:
   addr: 127.0.0.1:{port}
 """
+_PEER_TLS = """\
+  tls:
+    certificate: {certificate}
+    key: {key}
+"""
 
 
 @contextmanager
-def peer(folder: Path) -> Iterator[Target]:
-    """Run Distribution as shipped and open to everyone, which is its fastest."""
+def peer(folder: Path, *, certificates: Path | None = None) -> Iterator[Target]:
+    """Run Distribution as shipped and open to everyone, which is its fastest; TLS with OpenECR's certificate."""
     binary = _find_peer()
     port = free_port()
     configuration = folder / "peer.yml"
-    configuration.write_text(_PEER_CONFIGURATION.format(root=folder / "peer", port=port))
+    text = _PEER_CONFIGURATION.format(root=folder / "peer", port=port)
+    if certificates is not None:
+        text += _PEER_TLS.format(certificate=certificates / "server.pem", key=certificates / "server.key")
+    configuration.write_text(text)
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with _process([binary, "serve", str(configuration)], folder / "peer.log", environment) as process:
-        _wait("127.0.0.1", port, "/v2/", process)
-        yield Target(name="peer", host="127.0.0.1", port=port, authorization="", process_id=process.pid)
+        _wait(port, process)
+        yield Target(
+            name="peer",
+            host="127.0.0.1",
+            port=port,
+            authorization="",
+            process_id=process.pid,
+            is_tls=certificates is not None,
+        )
 
 
 def _find_peer() -> str:
@@ -160,9 +176,7 @@ def _find_peer() -> str:
     raise RuntimeError("no peer: `make tools`, or apt-get install docker-registry")
 
 
-def resident_bytes(process_id: int) -> int:
-    """Return the resident memory of a process."""
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def resident_mebibytes(process_id: int) -> tuple[int, int]:
+    """Return the resident memory of a process, now and at its highest."""
+    found = dict(line.split(":", 1) for line in Path(f"/proc/{process_id}/status").read_text().splitlines())
+    return tuple(int(found[name].split()[0]) >> 10 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]

@@ -4,16 +4,9 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"sort"
 	"strings"
@@ -22,196 +15,119 @@ import (
 	"time"
 )
 
+// What one run measured. The probe's figures are those of single small requests beside the load.
 type result struct {
-	Requests   int64   `json:"requests"`
-	Errors     int64   `json:"errors"`
-	Seconds    float64 `json:"seconds"`
-	PerSecond  float64 `json:"per_second"`
-	BytesTotal int64   `json:"bytes"`
-	P50        float64 `json:"p50_ms"`
-	P99        float64 `json:"p99_ms"`
+	Requests  int     `json:"requests"`
+	Errors    int64   `json:"errors"`
+	PerSecond float64 `json:"per_second"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+	ProbeP50  float64 `json:"probe_p50_ms"`
+	ProbeP99  float64 `json:"probe_p99_ms"`
 }
 
-type load struct {
-	base    string
-	auth    string
-	accept  string
-	client  *http.Client
-	bytes   atomic.Int64
-	errors  atomic.Int64
-	first   sync.Once
-	message string
+// A worker does one unit of load at a time, the index-th of the run, and returns how long it took.
+type worker func(index int64) time.Duration
+
+type run struct {
+	clients int
+	count   int64
+	seconds float64
+	next    atomic.Int64
+	started time.Time
 }
 
-func (l *load) fail(format string, values ...any) {
-	l.errors.Add(1)
-	l.first.Do(func() { l.message = fmt.Sprintf(format, values...) })
+func (r *run) goesOn(index int64) bool {
+	if r.count > 0 {
+		return index < r.count
+	}
+	return time.Since(r.started).Seconds() < r.seconds
 }
 
-func (l *load) request(method, target string, body io.Reader, size int64, kind string) (*http.Response, error) {
-	request, err := http.NewRequest(method, target, body)
-	if err != nil {
-		return nil, err
-	}
-	request.ContentLength = size
-	if l.auth != "" {
-		request.Header.Set("Authorization", l.auth)
-	}
-	if l.accept != "" {
-		request.Header.Set("Accept", l.accept)
-	}
-	if kind != "" {
-		request.Header.Set("Content-Type", kind)
-	}
-	return l.client.Do(request)
-}
-
-// call sends one request, reads the whole answer and checks its status.
-func (l *load) call(method, target string, body []byte, kind string, status int) (*http.Response, bool) {
-	var reader io.Reader
-	if body != nil {
-		reader = bytes.NewReader(body)
-	}
-	response, err := l.request(method, target, reader, int64(len(body)), kind)
-	if err != nil {
-		l.fail("%s %s: %v", method, target, err)
-		return nil, false
-	}
-	defer response.Body.Close()
-	count, err := io.Copy(io.Discard, response.Body)
-	l.bytes.Add(count)
-	if err != nil || response.StatusCode != status {
-		l.fail("%s %s: status %d, %v", method, target, response.StatusCode, err)
-		return response, false
-	}
-	return response, true
-}
-
-func (l *load) get(path string) {
-	l.call("GET", l.base+path, nil, "", 200)
-}
-
-func digest(content []byte) string {
-	sum := sha256.Sum256(content)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// put uploads one blob: POST opens the session, one PUT carries the bytes.
-func (l *load) put(repository string, content []byte, name string) bool {
-	response, ok := l.call("POST", l.base+"/v2/"+repository+"/blobs/uploads/", []byte{}, "", 202)
-	if !ok {
-		return false
-	}
-	base, _ := url.Parse(l.base)
-	location, err := base.Parse(response.Header.Get("Location"))
-	if err != nil {
-		l.fail("location: %v", err)
-		return false
-	}
-	query := location.Query()
-	query.Set("digest", name)
-	location.RawQuery = query.Encode()
-	_, ok = l.call("PUT", location.String(), content, "application/octet-stream", 201)
-	if ok {
-		l.bytes.Add(int64(len(content)))
-	}
-	return ok
-}
-
-// push uploads a small image as a client would: layer, config, manifest by tag.
-func (l *load) push(repository string, layerBytes int) {
-	layer := make([]byte, layerBytes)
-	_, _ = rand.Read(layer)
-	config := []byte(fmt.Sprintf(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["%s"]}}`, digest(layer)))
-	if !l.put(repository, layer, digest(layer)) || !l.put(repository, config, digest(config)) {
-		return
-	}
-	kind := "application/vnd.oci.image.manifest.v1+json"
-	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%d},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%d}]}`,
-		kind, digest(config), len(config), digest(layer), len(layer))
-	l.call("PUT", l.base+"/v2/"+repository+"/manifests/"+digest(layer)[7:19], []byte(manifest), kind, 201)
-}
-
-func main() {
-	base := flag.String("base", "", "http://host:port")
-	auth := flag.String("auth", "", "the Authorization header")
-	accept := flag.String("accept", "", "the Accept header")
-	mode := flag.String("mode", "get", "get, put or push")
-	paths := flag.String("paths", "", "comma-separated paths (get) or repositories (put, push)")
-	clients := flag.Int("clients", 1, "concurrent clients")
-	seconds := flag.Float64("seconds", 5, "how long")
-	count := flag.Int64("count", 0, "stop after so many requests (0: by time)")
-	size := flag.Int("size", 1<<20, "bytes of a blob or layer")
-	flag.Parse()
-
-	transport := &http.Transport{MaxIdleConnsPerHost: *clients, DisableCompression: true, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10}
-	l := &load{base: strings.TrimSuffix(*base, "/"), auth: *auth, accept: *accept, client: &http.Client{Transport: transport}}
-	targets := strings.Split(*paths, ",")
-	var next, done atomic.Int64
-	var mutex sync.Mutex
-	var latencies []float64
-	deadline := time.Now().Add(time.Duration(*seconds * float64(time.Second)))
-	start := time.Now()
+// measure runs all workers side by side and returns how long each unit took.
+func (r *run) measure(hire func() worker) []time.Duration {
 	var group sync.WaitGroup
-	for worker := 0; worker < *clients; worker++ {
+	taken := make([][]time.Duration, r.clients)
+	var workers []worker
+	for range r.clients {
+		workers = append(workers, hire())
+	}
+	r.started = time.Now()
+	for number := range workers {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			var mine []float64
-			var content []byte
-			if *mode == "put" {
-				content = make([]byte, *size)
-				_, _ = rand.Read(content)
-			}
 			for {
-				index := next.Add(1) - 1
-				if *count > 0 && index >= *count || *count == 0 && !time.Now().Before(deadline) {
-					break
+				index := r.next.Add(1) - 1
+				if !r.goesOn(index) {
+					return
 				}
-				target := targets[int(index)%len(targets)]
-				var name string
-				if *mode == "put" { // a new blob each time; hashed by the client before the clock starts
-					copy(content, []byte(fmt.Sprintf("%020d", time.Now().UnixNano())))
-					name = digest(content)
-				}
-				began := time.Now()
-				switch *mode {
-				case "get":
-					l.get(target)
-				case "put":
-					l.put(target, content, name)
-				case "push":
-					l.push(target, *size)
-				}
-				mine = append(mine, float64(time.Since(began).Microseconds())/1000)
-				done.Add(1)
+				taken[number] = append(taken[number], workers[number](index))
 			}
-			mutex.Lock()
-			latencies = append(latencies, mine...)
-			mutex.Unlock()
 		}()
 	}
 	group.Wait()
-	elapsed := time.Since(start).Seconds()
-	sort.Float64s(latencies)
-	at := func(share float64) float64 {
-		if len(latencies) == 0 {
-			return 0
+	var all []time.Duration
+	for _, some := range taken {
+		all = append(all, some...)
+	}
+	return all
+}
+
+func percentile(durations []time.Duration, share float64) float64 {
+	if len(durations) == 0 {
+		return 0
+	}
+	sort.Slice(durations, func(a, b int) bool { return durations[a] < durations[b] })
+	index := min(int(float64(len(durations))*share), len(durations)-1)
+	return float64(durations[index].Microseconds()) / 1000
+}
+
+func main() {
+	target := target{}
+	flag.StringVar(&target.base, "base", "", "http://host:port or https://host:port")
+	flag.StringVar(&target.authorization, "auth", "", "the Authorization header")
+	flag.StringVar(&target.accept, "accept", "", "the Accept header")
+	flag.StringVar(&target.byteRange, "range", "", "the Range header")
+	mode := flag.String("mode", "get", "get, head, put, patch, push or images")
+	paths := flag.String("paths", "", "comma-separated paths (get, head) or repositories (the others)")
+	probe := flag.String("probe", "", "a path that one more client asks for every few milliseconds")
+	clients := flag.Int("clients", 1, "concurrent clients")
+	seconds := flag.Float64("seconds", 5, "how long")
+	count := flag.Int64("count", 0, "stop after so many units (0: by time)")
+	size := flag.Int64("size", 1<<20, "bytes of a blob or layer")
+	flag.Parse()
+
+	load := newLoad(target, strings.Split(*paths, ","), *size, *clients)
+	run := &run{clients: *clients, count: *count, seconds: *seconds}
+	var probed []time.Duration
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if *probe != "" {
+			probed = load.probe(*probe, stop)
 		}
-		return latencies[min(int(float64(len(latencies))*share), len(latencies)-1)]
-	}
-	var busy float64
-	for _, value := range latencies {
-		busy += value / 1000
-	}
-	if *mode == "put" && busy > 0 { // the client's own hashing is not the server's time
-		elapsed = busy / float64(*clients)
+	}()
+	began := time.Now()
+	taken := run.measure(func() worker { return load.worker(*mode) })
+	elapsed := time.Since(began).Seconds()
+	close(stop)
+	<-stopped
+	if *mode == "put" { // making and hashing the content is the client's time, not the server's
+		elapsed = 0
+		for _, one := range taken {
+			elapsed += one.Seconds() / float64(*clients)
+		}
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(result{
-		Requests: done.Load(), Errors: l.errors.Load(), Seconds: elapsed, PerSecond: float64(done.Load()) / elapsed,
-		BytesTotal: l.bytes.Load(), P50: at(0.5), P99: at(0.99),
+		Requests: len(taken), Errors: load.errors.Load(), Seconds: elapsed,
+		PerSecond: float64(len(taken)) / elapsed, Bytes: load.bytes.Load(),
+		P50: percentile(taken, 0.5), P99: percentile(taken, 0.99),
+		ProbeP50: percentile(probed, 0.5), ProbeP99: percentile(probed, 0.99),
 	})
-	if l.message != "" {
-		fmt.Fprintln(os.Stderr, l.message)
+	if load.message != "" {
+		fmt.Fprintln(os.Stderr, load.message)
 	}
 }
