@@ -176,7 +176,13 @@ class _UseCases:
         self.authorizer = Authorizer(database=database)
         self.account_settings = AccountSettings(database=database)
         self.repositories = Repositories(database=database, clock=clock, limits=limits)
-        self.images = Images(database=database, pull_times=pull_times, clock=clock, limits=limits)
+        self.images = Images(
+            database=database,
+            pull_times=pull_times,
+            check_space=store.check_space,
+            clock=clock,
+            limits=limits,
+        )
         self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
         self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
 

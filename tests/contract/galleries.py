@@ -109,7 +109,11 @@ class Gallery:
         self.pull_times = PullTimes(database=databases.activity, clock=self.clock)
         self.repositories = Repositories(database=self.database, clock=self.clock, limits=limits)
         self.images = Images(
-            database=self.database, pull_times=self.pull_times, clock=self.clock, limits=limits
+            database=self.database,
+            pull_times=self.pull_times,
+            check_space=there_is_space,
+            clock=self.clock,
+            limits=limits,
         )
         self.grant = grant_for("shop/app")
 
@@ -176,6 +180,10 @@ class Gallery:
 
         await self.database.scan(scan)
         return found
+
+
+async def there_is_space() -> None:
+    """What a disk with room says."""
 
 
 def grant_for(name: str, repository: Repository | None = None) -> Grant:

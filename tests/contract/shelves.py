@@ -106,6 +106,7 @@ class Shelf:
         self.images = Images(
             database=self.database,
             pull_times=self.pull_times,
+            check_space=self.store.check_space,
             clock=self.clock,
             limits=limits,
         )

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -40,8 +41,9 @@ def configure_logging(*, log_format: str, level: str, stream: TextIO | None = No
 
     `log_format` is `json`, `console`, or `auto`: console on a terminal, else JSON.
     """
-    target = sys.stderr if stream is None else stream
-    renderer = _renderer(log_format, target)
+    outlet = sys.stderr if stream is None else stream
+    renderer = _renderer(log_format, outlet)
+    target = cast("TextIO", _Lossy(outlet))
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared_processors(), renderer],
@@ -61,6 +63,22 @@ def configure_logging(*, log_format: str, level: str, stream: TextIO | None = No
     root.setLevel(number)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class _Lossy:
+    """A stream that loses what cannot be written: where the log's own disk is full, the server serves on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def shared_processors() -> list[Processor]:

@@ -1,6 +1,6 @@
 """Images: pushed, found, deleted and listed, the same for both faces."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -50,8 +50,17 @@ class PutImage:
 class Images:
     """The use cases of images."""
 
-    def __init__(self, *, database: Database, pull_times: PullTimes, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        pull_times: PullTimes,
+        check_space: Callable[[], Awaitable[None]],
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
         self._database = database
+        self._check_space = check_space
         self._pull_times = pull_times
         self._clock = clock
         self._limits = limits
@@ -71,10 +80,11 @@ class Images:
         """Store a manifest, and let the tags name it, or do neither.
 
         Raises InvalidParameter for a malformed tag, InvalidManifest, ManifestTooLarge, ImageDigestDoesNotMatch,
-        LayersNotFound, ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded, and by AWS's rules
+        LayersNotFound, ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded, StorageFull, and by AWS's rules
         ImageAlreadyExists.
         """
         repository = grant.require_repository()
+        await self._check_space()
         for tag in tags:
             if not is_tag(tag):
                 raise InvalidParameter(

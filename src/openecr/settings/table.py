@@ -238,15 +238,15 @@ SETTINGS: tuple[Setting, ...] = (
         key="storage.min_free_bytes",
         flag="--storage-min-free-bytes",
         kind=Annotated[int, msgspec.Meta(ge=0)],
-        default=256 * _MIB,
-        description="Uploads are refused while less than this is free, so that deletes can always run.",
+        default=1024 * _MIB,
+        description="Pushes are refused while less than this is free, so that deletes can always run.",
     ),
     Setting(
         name="storage_min_free_ratio",
         key="storage.min_free_ratio",
         flag="--storage-min-free-ratio",
         kind=Annotated[float, msgspec.Meta(ge=0, lt=1)],
-        default=0.01,
+        default=0.02,
         description="The same as a part of the file system's size. The larger one counts.",
     ),
     Setting(

@@ -49,10 +49,11 @@ def _row(code: str, status: int) -> Row:
 
 
 ERRORS: dict[type[Exception], Row] = {
-    # A dependency failed. Docker and containerd retry a 503. A full disk does not mend itself in their patience, but
-    # may before the next push: 507 is what monitors know, and every client prints it.
+    # A dependency failed. Docker and containerd retry a 503. A full disk does not mend itself in their patience:
+    # docker tries anything above 499 for fifty seconds and then hides the sentence, podman and skopeo hide it too,
+    # and crane tries whatever is UNAVAILABLE again. A denial is printed by all of them, at once.
     errors.Unavailable: _row("UNAVAILABLE", 503),
-    errors.StorageFull: _row("UNAVAILABLE", 507),
+    errors.StorageFull: _row("DENIED", 403),
     # Who may do what. An expired token is no challenge: ECR's 403 makes docker print the sentence.
     errors.AccessDenied: _row("DENIED", 403),
     errors.TokenMissing: _row(UNAUTHORIZED, 401),

@@ -23,6 +23,7 @@ from openecr.domain.errors import (
     LayerPartLengthMismatch,
     LayerTooLarge,
     ManifestTooLarge,
+    StorageFull,
     Unavailable,
 )
 from openecr.domain.registries import RegistryId
@@ -198,6 +199,6 @@ def _headers_of(error: Refusal, request: Request, target: Target | None) -> Head
         return (challenge(request.scheme, request.host),)
     if isinstance(error, InvalidLayerPart | LayerPartLengthMismatch) and target is not None:
         return session_headers(target.name, error.upload_id, error.received_bytes)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and not isinstance(error, StorageFull):
         return (("retry-after", "5"),)
     return ()

@@ -127,6 +127,7 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         images=Images(
             database=metadata,
             pull_times=PullTimes(database=activity, clock=clock),
+            check_space=store.check_space,
             clock=clock,
             limits=LIMITS,
         ),

@@ -104,6 +104,7 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
         images=Images(
             database=metadata,
             pull_times=PullTimes(database=activity, clock=clock),
+            check_space=blob_store.check_space,
             clock=clock,
             limits=limits,
         ),

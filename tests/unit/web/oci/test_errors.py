@@ -32,11 +32,11 @@ def test_every_error_has_a_row_and_every_row_an_error() -> None:
 
 def test_every_row_speaks_the_protocol() -> None:
     assert {row.code for row in ERRORS.values()} <= CODES
-    assert all(400 <= row.status < 500 or row.status in {503, 507} for row in ERRORS.values())
+    assert all(400 <= row.status < 500 or row.status == 503 for row in ERRORS.values())
 
 
 def test_a_specific_row_precedes_its_base() -> None:
-    assert row_of(errors.StorageFull()).status == 507
+    assert row_of(errors.StorageFull()).status == 403
     assert row_of(errors.Unavailable(message="storage")).status == 503
 
 

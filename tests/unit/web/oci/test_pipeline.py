@@ -15,7 +15,7 @@ from openecr.domain.registries import RegistryId
 from openecr.web.oci.paths import Endpoint
 from openecr.web.oci.pipeline import RegistryFace
 from openecr.web.oci.routes import ROUTES, Route, Scope
-from tests.unit.web.oci.client import REQUEST_ID, Answer, Client, basic, digest_of
+from tests.unit.web.oci.client import REQUEST_ID, Answer, Client, basic, digest_of, image
 from tests.unit.web.oci.conftest import ACCOUNT, OTHER_ACCOUNT, Registry, open_client, open_registry
 
 DIGEST = digest_of(b"x")
@@ -184,10 +184,11 @@ async def test_a_full_disk_refuses_uploads_and_nothing_else(tmp_path: Path) -> N
             await client.ask("POST", "/v2/app/blobs/uploads/"),
             await client.ask("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", b"x"),
             await client.ask("PATCH", location, b"x"),
+            await client.ask("PUT", "/v2/app/manifests/v2", image(b"layer")),
         ):
             message = "The registry's storage is full. Delete images and try again."
-            assert answer.error == (507, "UNAVAILABLE", message)
-            assert answer.headers["retry-after"] == "5"
+            assert answer.error == (403, "DENIED", message)
+            assert "retry-after" not in answer.headers
         assert (await client.ask("GET", f"/v2/app/blobs/{digest_of(b'layer')}")).content == b"layer"
         assert (await client.ask("DELETE", f"/v2/app/manifests/{digest}")).status == 202
 
