@@ -4,6 +4,7 @@ The same machine gives the same bytes each time: entries are sorted and carry no
 configs and layers are kept whole in memory, so that a test can compare what was pulled with what was made.
 """
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -24,6 +25,8 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 BASE_PACKAGES = ("base-files", "dash", "libc6")
 """Enough of Debian for a shell to run in a container."""
@@ -196,6 +199,16 @@ def make_image(layers: Iterable[Layer], *, architecture: str = "amd64", **labels
         }
     )
     return Image(architecture=architecture, manifest=manifest, config=config, layers=layers)
+
+
+def as_docker(image: Image) -> Image:
+    """The same image in the form that docker gave images before there was OCI's; its layers must be gzip's."""
+    document = json.loads(image.manifest)
+    document["mediaType"] = DOCKER_MANIFEST
+    document["config"]["mediaType"] = DOCKER_CONFIG
+    for layer in document["layers"]:
+        layer["mediaType"] = DOCKER_LAYER
+    return dataclasses.replace(image, manifest=canonical(document), media_type=DOCKER_MANIFEST)
 
 
 def make_index(*images: Image) -> Index:

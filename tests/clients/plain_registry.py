@@ -6,7 +6,7 @@ One object is one connection and belongs to one thread.
 import base64
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -58,8 +58,13 @@ class PlainRegistry:
         """Close the connection."""
         self._connection.close()
 
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        """Send one request and read the whole answer; underscores in header names become dashes."""
+    def request(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None = None, **headers: str
+    ) -> Answer:
+        """Send one request and read the whole answer; underscores in header names become dashes.
+
+        A body in pieces is sent without saying how long it will be.
+        """
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent |= {"Authorization": self._authorization, "Host": self._host}
         self._connection.request(method, path, body, sent)

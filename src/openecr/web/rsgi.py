@@ -18,10 +18,11 @@ _LOG = structlog.get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-DRAIN_BYTES = 64 * 1024
-"""How much of an unread body is taken before an early answer, so that the connection stays usable."""
+DRAIN_BYTES = 64 * 1024 * 1024
+"""How much of an unread body is thrown away after an early answer. Many clients send all before they read anything: they
+would meet a broken connection where a refusal was said."""
 
-_DRAIN_SECONDS = 5
+_DRAIN_SECONDS = 10
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PLAIN_TEXT = ("content-type", "text/plain; charset=utf-8")
 _NO_CONTENT_STATUSES = frozenset({204, 304})
@@ -128,13 +129,15 @@ class RsgiApplication:
             body=body,
         )
         response = await self._handler(request)
+        await _send(request, response, protocol)
         if request.method in _BODY_METHODS:
             await _drain(request, body)
-        await _send(request, response, protocol)
 
 
 async def _drain(request: Request, body: AsyncIterator[bytes]) -> None:
-    """Take the rest of a small body. A larger one is left: the server closes the connection after the answer."""
+    """Take what is left of a body once it is answered; of a larger one nothing, which ends the connection."""
+    if request.received_bytes == 0 and request.header("expect") is not None:
+        return  # who asked whether to go on has the answer and sends nothing
     declared = request.content_length
     remaining = DRAIN_BYTES if declared is None else declared - request.received_bytes
     if remaining > DRAIN_BYTES:
