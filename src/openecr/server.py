@@ -19,7 +19,9 @@ from granian.server.embed import Server as GranianServer
 from openecr.adapters import tls
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.clocks import SystemClock
+from openecr.adapters.connections import address_of, end_idle_connections
 from openecr.adapters.data_folder import DataFolder
+from openecr.adapters.descriptors import raise_descriptor_limit
 from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys.files import open_key_ring
@@ -58,19 +60,23 @@ from openecr.web.hosts import RegistryHosts
 from openecr.web.oci import call as oci
 from openecr.web.oci.pipeline import RegistryFace
 from openecr.web.outcomes import record_outcome
-from openecr.web.rsgi import RsgiApplication
+from openecr.web.rsgi import HEADERS_MAX_BYTES, RsgiApplication
 
 _LOG = structlog.get_logger(__name__)
 
 _HTTP2_WINDOW_BYTES = 16 * 1024 * 1024
 """Granian's default windows halve the rate of uploads over HTTP/2."""
 
+_HTTP2_STREAMS = 100
+_LOOKS_PER_IDLE_TIME = 4
+"""How often idle connections are looked for."""
+
 _FLUSH_SECONDS = 5
 _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
 _CANCEL_SECONDS = 5
-"""How much of the time for a shutdown is kept for what must be cancelled, and for the writer to drain."""
+"""How much of the time for a shutdown is kept, at most, for what must be cancelled, and as much for the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +266,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     _check_transport(settings)
     with DataFolder.acquire(settings.data) as folder:
         check_port(settings.host, settings.port)
+        raise_descriptor_limit()
         keys = open_key_ring(folder.path, may_create=folder.is_new)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Serving(settings, folder, keys, announce).serve())
@@ -342,10 +349,10 @@ class _Serving:
         return 0
 
     async def _serve(self, parts: Parts) -> None:
-        application = RsgiApplication(parts.web.handle)
+        application = RsgiApplication(parts.web.handle, idle_seconds=self._settings.idle_seconds)
         granian = self._granian(application)
         serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
-        jobs = asyncio.create_task(run_jobs(*_jobs(parts)))  # noqa: TID251 -- the same
+        jobs = asyncio.create_task(run_jobs(*_jobs(parts), self._idle_connections(application)))  # noqa: TID251 -- the same
         control = self._control(parts)
         await control.start()
         try:
@@ -366,17 +373,32 @@ class _Serving:
         control: ControlServer,
     ) -> None:
         """Stop listening, let requests finish or cancel them, then stop what works behind them."""
+        loop = asyncio.get_running_loop()
+        reserve = min(_CANCEL_SECONDS, self._settings.shutdown_seconds / 3)
+        close_at = loop.time() + self._settings.shutdown_seconds - reserve
         granian.stop()  # type: ignore[no-untyped-call]  # Granian leaves it untyped
         await control.close()
-        patience = max(self._settings.shutdown_seconds - 2 * _CANCEL_SECONDS, 0)
-        cancelled = await application.stop(patience_seconds=patience, cancel_seconds=_CANCEL_SECONDS)
+        patience = max(close_at - reserve - loop.time(), 0)
+        cancelled = await application.stop(patience_seconds=patience, cancel_seconds=reserve)
         if cancelled:
             _LOG.warning("requests were cancelled", requests=cancelled)
         jobs.cancel()
         with suppress(asyncio.CancelledError):
             await jobs
-        with suppress(TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(serving, _CANCEL_SECONDS)
+        with suppress(TimeoutError, asyncio.CancelledError):  # files are sent without the application
+            await asyncio.wait_for(serving, max(close_at - loop.time(), 0))
+
+    def _idle_connections(self, application: RsgiApplication) -> Job:
+        """Who is served is never idle: the application bounds the time of bodies itself."""
+        idle_seconds = self._settings.idle_seconds
+
+        async def end() -> None:
+            busy = {address_of(client) for client in application.clients()}
+            ended = end_idle_connections(self._settings.port, idle_seconds=idle_seconds, busy=busy)
+            if ended:
+                _LOG.info("idle connections were ended", connections=ended)
+
+        return Job(name="idle connections", run=end, interval_seconds=idle_seconds / _LOOKS_PER_IDLE_TIME)
 
     def _granian(self, application: RsgiApplication) -> GranianServer:
         certificate = self._certificate
@@ -389,8 +411,11 @@ class _Serving:
             websockets=False,
             backlog=1024,
             log_enabled=False,
-            http1_settings=HTTP1Settings(),
+            backpressure=self._settings.connections,
+            http1_settings=HTTP1Settings(header_read_timeout=self._settings.idle_seconds * 1000),
             http2_settings=HTTP2Settings(
+                max_headers_size=HEADERS_MAX_BYTES,
+                max_concurrent_streams=_HTTP2_STREAMS,
                 initial_connection_window_size=_HTTP2_WINDOW_BYTES,
                 initial_stream_window_size=_HTTP2_WINDOW_BYTES,
             ),

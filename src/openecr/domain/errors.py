@@ -351,8 +351,15 @@ class LayerTooLarge(DomainError):
 class UploadInterrupted(DomainError):
     """The client went away in the middle of a body; what had arrived is kept where it can be."""
 
+    def __init__(self, *, message: str = "The request ended before its body did") -> None:
+        super().__init__(message=message)
+
+
+class BodyStalled(UploadInterrupted):
+    """The client is there but sends nothing more of a body; what had arrived is kept where it can be."""
+
     def __init__(self) -> None:
-        super().__init__(message="The request ended before its body did")
+        super().__init__(message="The request's body did not arrive in time")
 
 
 class BodyTooLarge(DomainError):

@@ -250,6 +250,21 @@ SETTINGS: tuple[Setting, ...] = (
         description="The same as a part of the file system's size. The larger one counts.",
     ),
     Setting(
+        name="connections",
+        flag="--connections",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=65_536)],
+        default=1_024,
+        description="Connections that are served at once; more wait until one ends.",
+    ),
+    Setting(
+        name="idle_seconds",
+        flag="--idle-seconds",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=3600)],
+        default=60,
+        description="A connection, a request's body or the reading of an answer that makes no progress for so long "
+        "is ended.",
+    ),
+    Setting(
         name="shutdown_seconds",
         flag="--shutdown-seconds",
         kind=Annotated[int, msgspec.Meta(ge=1, le=3600)],

@@ -39,6 +39,8 @@ class Settings:
     log_level: LogLevel
     storage_min_free_bytes: int
     storage_min_free_ratio: float
+    connections: int
+    idle_seconds: int
     shutdown_seconds: int
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
 

@@ -18,7 +18,7 @@ class Body(Protocol):
     """The bytes of a request as they arrive. Iterate at most once."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield what arrives; ends silently where the client went away."""
+        """Yield what arrives; ends silently where the client went away. Raises BodyStalled where it says nothing."""
         ...
 
 
@@ -55,7 +55,7 @@ class Request:
         return int(value) if value is not None and _CONTENT_LENGTH.fullmatch(value) else None
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body. Raises UploadInterrupted where it ends before its declared length."""
+        """Yield the body. Raises UploadInterrupted where it ends before its declared length, BodyStalled."""
         async for chunk in self.body:
             self.received_bytes += len(chunk)
             yield chunk

@@ -1,22 +1,33 @@
 """The driver for Granian's native interface (RSGI).
 
-It translates requests and responses, counts what is in flight and can cancel it, and watches for disconnects: Granian's
-`send_bytes` neither raises nor yields after one.
+It translates requests and responses, counts what is in flight and can cancel it, and bounds what Granian does not:
+headers, the time between two chunks of a body, and what is held in memory for a client that reads slowly. It watches
+for disconnects, since Granian's `send_bytes` neither raises nor yields after one.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from openecr.domain.errors import BodyStalled
 from openecr.web.files import INLINE_BYTES, Sink, opened, read_cached, send_file
-from openecr.web.messages import FileBody, Request, Response, StreamBody
+from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
+from openecr.web.pipes import PIPE_BYTES, ReaderStalled, send_paced
 
 _LOG = structlog.get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+HEADERS_MAX_BYTES = 64 * 1024
+"""Names and values together. Granian bounds an HTTP/1 head by its read buffer, which has to be larger, and the number
+of headers by 100."""
+
+STREAM_MAX_BYTES = PIPE_BYTES
+"""What is no longer than this is handed to Granian as fast as it can be read: so much memory may a client hold."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
 """How much of an unread body is thrown away after an early answer. Many clients send all before they read anything: they
@@ -25,6 +36,8 @@ would meet a broken connection where a refusal was said."""
 _DRAIN_SECONDS = 10
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PLAIN_TEXT = ("content-type", "text/plain; charset=utf-8")
+_HEADERS_TOO_LARGE = f"The request's headers are larger than {HEADERS_MAX_BYTES} bytes\n".encode()
+_CLOSE = ("connection", "close")
 _NO_CONTENT_STATUSES = frozenset({204, 304})
 
 
@@ -60,47 +73,72 @@ class Exchange(Protocol):
         ...
 
     def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Sink:
-        """Start an answer that is sent in chunks."""
+        """Start an answer that is sent in chunks, all of which are held until the client has read them."""
+        ...
+
+    def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None:
+        """Answer with a file, as fast as the client reads; 404 where it cannot be opened."""
+        ...
+
+    def response_file_range(
+        self, status: int, headers: list[tuple[str, str]], file: str, start: int, end: int
+    ) -> None:
+        """Answer with bytes [start, end) of a file in the same way."""
         ...
 
 
 class _Body:
     """The request's bytes. Granian gives them out once, so the iterator is asked for at the first use and kept."""
 
-    __slots__ = ("_chunks", "_exchange")
+    __slots__ = ("_chunks", "_exchange", "_has_stalled", "_idle_seconds")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, idle_seconds: float) -> None:
         self._exchange = exchange
+        self._idle_seconds = idle_seconds
         self._chunks: AsyncIterator[bytes] | None = None
+        self._has_stalled = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._has_stalled:
+            raise StopAsyncIteration
         if self._chunks is None:
             self._chunks = self._exchange.__aiter__()
-        return await self._chunks.__anext__()
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await self._chunks.__anext__()
+        except TimeoutError:
+            self._has_stalled = True
+            raise BodyStalled from None
 
 
 class RsgiApplication:
     """What Granian calls. `stop` ends what is still in flight."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, idle_seconds: float) -> None:
+        """`idle_seconds` is how long a client may neither send nor take anything of a body."""
         self._handler = handler
-        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._idle_seconds = idle_seconds
+        self._in_flight: dict[asyncio.Task[Any], str] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def clients(self) -> set[str]:
+        """Return the addresses, with ports, of the clients whose requests are in flight."""
+        return set(self._in_flight.values())
 
     async def __rsgi__(self, scope: Scope, protocol: Exchange) -> None:
         """Answer one request."""
         task = asyncio.current_task()
         assert task is not None
-        self._in_flight.add(task)
+        self._in_flight[task] = scope.client
         self._idle.clear()
         try:
             await self._serve(scope, protocol)
         finally:
-            self._in_flight.discard(task)
+            del self._in_flight[task]
             if not self._in_flight:
                 self._idle.set()
 
@@ -116,8 +154,11 @@ class RsgiApplication:
         return len(stuck)
 
     async def _serve(self, scope: Scope, protocol: Exchange) -> None:
-        body = _Body(protocol)
-        headers = tuple(scope.headers.items())
+        headers: Headers = tuple(scope.headers.items())
+        if sum(len(name) + len(value) for name, value in headers) > HEADERS_MAX_BYTES:
+            _send_bytes(431, [_PLAIN_TEXT, _CLOSE], _HEADERS_TOO_LARGE, protocol)
+            return
+        body = _Body(protocol, self._idle_seconds)
         request = Request(
             method=scope.method,
             path=scope.path,
@@ -129,9 +170,23 @@ class RsgiApplication:
             body=body,
         )
         response = await self._handler(request)
-        await _send(request, response, protocol)
+        await self._send(request, response, protocol)
         if request.method in _BODY_METHODS:
             await _drain(request, body)
+
+    async def _send(self, request: Request, response: Response, protocol: Exchange) -> None:
+        headers = list(response.headers)
+        body = response.body
+        if request.method == "HEAD":
+            _add_length(headers, body)
+            protocol.response_empty(response.status, headers)
+        elif isinstance(body, bytes):
+            _send_bytes(response.status, headers, body, protocol)
+        elif isinstance(body, FileBody):
+            await _send_file(response.status, headers, body, protocol)
+        else:
+            _add_length(headers, body)
+            await _send_stream(response.status, headers, body, protocol, self._idle_seconds)
 
 
 async def _drain(request: Request, body: AsyncIterator[bytes]) -> None:
@@ -143,27 +198,12 @@ async def _drain(request: Request, body: AsyncIterator[bytes]) -> None:
     if remaining > DRAIN_BYTES:
         return
     taken = 0
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, BodyStalled):
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for chunk in body:
                 taken += len(chunk)
                 if taken >= remaining:
                     return
-
-
-async def _send(request: Request, response: Response, protocol: Exchange) -> None:
-    headers = list(response.headers)
-    body = response.body
-    if request.method == "HEAD":
-        _add_length(headers, body)
-        protocol.response_empty(response.status, headers)
-    elif isinstance(body, bytes):
-        _send_bytes(response.status, headers, body, protocol)
-    elif isinstance(body, FileBody):
-        await _send_file(response.status, headers, body, protocol)
-    else:
-        _add_length(headers, body)
-        await _send_stream(protocol.response_stream(response.status, headers), body, protocol)
 
 
 def _send_bytes(status: int, headers: list[tuple[str, str]], body: bytes, protocol: Exchange) -> None:
@@ -207,6 +247,9 @@ async def _send_opened(
             _send_bytes(status, headers, content, protocol)
             return
     _add_length(headers, body)
+    if body.stop - body.start > STREAM_MAX_BYTES:
+        protocol.response_file_range(status, headers, str(body.path), body.start, body.stop)
+        return
     stream = protocol.response_stream(status, headers)
     gone = asyncio.ensure_future(protocol.client_disconnect())  # noqa: TID251 -- ends below, in any case
     try:
@@ -215,16 +258,32 @@ async def _send_opened(
         gone.cancel()
 
 
-async def _send_stream(stream: Sink, body: StreamBody, protocol: Exchange) -> None:
+async def _send_stream(
+    status: int,
+    headers: list[tuple[str, str]],
+    body: StreamBody,
+    protocol: Exchange,
+    idle_seconds: float,
+) -> None:
     gone = asyncio.ensure_future(protocol.client_disconnect())  # noqa: TID251 -- ends below, in any case
     try:
-        async for chunk in body.chunks:
-            if gone.done():
-                return
-            await stream.send_bytes(chunk)
-            await asyncio.sleep(0)  # send_bytes may never yield
+        if body.size_bytes > STREAM_MAX_BYTES:
+            start = partial(protocol.response_file, status, headers)
+            await send_paced(start, body.chunks, gone, idle_seconds=idle_seconds)
+        else:
+            await _send_chunks(protocol.response_stream(status, headers), body, gone)
+    except ReaderStalled:
+        _LOG.info("a client stopped reading", size_bytes=body.size_bytes)
     finally:
         gone.cancel()
         close = getattr(body.chunks, "aclose", None)
         if close is not None:
             await close()
+
+
+async def _send_chunks(stream: Sink, body: StreamBody, gone: "asyncio.Future[None]") -> None:
+    async for chunk in body.chunks:
+        if gone.done():
+            return
+        await stream.send_bytes(chunk)
+        await asyncio.sleep(0)  # send_bytes may never yield

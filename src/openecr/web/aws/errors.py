@@ -22,6 +22,7 @@ from openecr.web.aws.protocol_errors import ProtocolError
 
 BAD_REQUEST = 400
 FORBIDDEN = 403
+TIMED_OUT = 408
 TOO_LARGE = 413
 INTERNAL = 500
 
@@ -39,7 +40,7 @@ class BodyTimedOut(ProtocolError):
     """A request's body came too slowly."""
 
     code = "RequestTimeoutException"
-    status = 408
+    status = TIMED_OUT
 
     def __init__(self) -> None:
         super().__init__(message="The request's body did not arrive in time.")
@@ -127,6 +128,7 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     errors.LayerTooLarge: _row("LimitExceededException"),
     # Bodies. Where one ends early, nobody hears the answer.
     errors.UploadInterrupted: _row("SerializationException"),
+    errors.BodyStalled: _row("RequestTimeoutException", status=TIMED_OUT),
     errors.BodyTooLarge: _row("RequestEntityTooLargeException", status=TOO_LARGE),
 }
 """Every class of domain error has its row; a test sees to it."""

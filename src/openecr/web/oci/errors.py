@@ -88,7 +88,6 @@ ERRORS: dict[type[Exception], Row] = {
     errors.LayerNotFound: _row("BLOB_UNKNOWN", 404),
     errors.LayerInaccessible: _row("BLOB_UNKNOWN", 404),
     errors.LayerInUse: _row("UNSUPPORTED", 405),
-    errors.LayerInUse: _row("UNSUPPORTED", 405),
     errors.UploadNotFound: _row("BLOB_UPLOAD_UNKNOWN", 404),
     errors.InvalidLayerPart: _row("BLOB_UPLOAD_INVALID", 416),
     errors.LayerPartLengthMismatch: _row("SIZE_INVALID", 400),
@@ -99,6 +98,7 @@ ERRORS: dict[type[Exception], Row] = {
     errors.EmptyUpload: _row("BLOB_UPLOAD_INVALID", 400),
     errors.LayerTooLarge: _row("SIZE_INVALID", 413),
     errors.UploadInterrupted: _row("BLOB_UPLOAD_INVALID", 400),
+    errors.BodyStalled: _row("BLOB_UPLOAD_INVALID", 408),
     errors.BodyTooLarge: _row("SIZE_INVALID", 413),
 }
 """Every class of domain error has its row; a test sees to it."""

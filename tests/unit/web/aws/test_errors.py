@@ -88,10 +88,15 @@ def test_an_exception_that_the_operation_has_is_kept_and_another_becomes_invalid
     )
 
 
-def test_statuses_are_400_but_for_the_servers_faults_and_bodies_too_large() -> None:
+def test_statuses_are_400_but_for_the_servers_faults_and_bodies_too_large_or_late() -> None:
     others = {kind: row.status for kind, row in ERRORS.items() if row.status != 400}
 
-    assert others == {errors.Unavailable: 500, errors.StorageFull: 500, errors.BodyTooLarge: 413}
+    assert others == {
+        errors.Unavailable: 500,
+        errors.StorageFull: 500,
+        errors.BodyStalled: 408,
+        errors.BodyTooLarge: 413,
+    }
     assert row_of(errors.StorageFull()).status == 500
 
 

@@ -1,0 +1,95 @@
+"""Sending chunks at the pace at which the client takes them: through a pipe that the HTTP server reads like a file.
+
+Granian's streams take everything at once and hold it in memory until the client has read it, however much it is and
+however long that takes. What it reads from a file, it reads as fast as the client does; so it is given a pipe.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+
+PIPE_BYTES = 1024 * 1024
+"""No pipe holds more (pipe(7), "Pipe capacity"): once more than this was written, somebody has begun to read."""
+
+
+class ReaderStalled(Exception):
+    """The client is there but takes nothing more of an answer."""
+
+
+async def send_paced(
+    start: Callable[[str], None],
+    chunks: AsyncIterator[bytes],
+    gone: "asyncio.Future[None]",
+    *,
+    idle_seconds: float,
+) -> None:
+    """Send chunks, more than `PIPE_BYTES` in all, until the client is `gone`.
+
+    `start` begins the answer with the path of a file. Raises ReaderStalled where the client takes nothing
+    for `idle_seconds`; the answer then ends short, as it does where `chunks` fails.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    pipe = _Pipe(read_end, write_end)
+    try:
+        start(f"/dev/fd/{read_end}")
+        async for chunk in chunks:
+            if not await pipe.write(chunk, gone, idle_seconds):
+                return
+    finally:
+        pipe.close()
+
+
+class _Pipe:
+    """Both ends of a pipe. Ours of the reading end is shut once the server must have opened its own."""
+
+    __slots__ = ("_read_end", "_write_end", "_written_bytes")
+
+    def __init__(self, read_end: int, write_end: int) -> None:
+        self._read_end: int | None = read_end
+        self._write_end = write_end
+        self._written_bytes = 0
+
+    async def write(self, chunk: bytes, gone: "asyncio.Future[None]", idle_seconds: float) -> bool:
+        """Write a chunk; return False where nobody reads any more."""
+        rest = memoryview(chunk)
+        while rest:
+            if gone.done():
+                return False
+            try:
+                count = os.write(self._write_end, rest)
+            except BlockingIOError:
+                await self._writable(gone, idle_seconds)
+            except BrokenPipeError:
+                return False
+            else:
+                rest = rest[count:]
+                self._count(count)
+        return True
+
+    def close(self) -> None:
+        """Shut what is open. The server still reads what it has not read yet."""
+        if self._read_end is not None:
+            os.close(self._read_end)
+        os.close(self._write_end)
+
+    def _count(self, count: int) -> None:
+        self._written_bytes += count
+        if self._read_end is not None and self._written_bytes > PIPE_BYTES:
+            os.close(self._read_end)  # from here on a client that goes away breaks the pipe
+            self._read_end = None
+
+    async def _writable(self, gone: "asyncio.Future[None]", idle_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        room: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._write_end, _settle, room)
+        try:
+            await asyncio.wait({room, gone}, timeout=idle_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_writer(self._write_end)
+        if not room.done() and not gone.done():
+            raise ReaderStalled
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,127 @@
+"""Answers are sent at the pace of whoever reads them, and end with it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openecr.web.pipes import PIPE_BYTES, ReaderStalled, send_paced
+
+CHUNK = os.urandom(256 * 1024)
+COUNT = 4 * PIPE_BYTES // len(CHUNK)
+
+
+class Source:
+    """Chunks, and how many of them were asked for."""
+
+    def __init__(self, count: int = COUNT) -> None:
+        self.taken = 0
+        self.begun = asyncio.Event()
+        self._count = count
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for _ in range(self._count):
+            self.taken += 1
+            self.begun.set()
+            yield CHUNK
+
+
+class Reader:
+    """Opens what it is given as an HTTP server does: by its path, at once."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.started = asyncio.Event()
+
+    def start(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.started.set()
+
+    async def read_all(self) -> bytes:
+        with os.fdopen(self.descriptor, "rb") as file:
+            return await asyncio.to_thread(file.read)
+
+    async def read(self, size_bytes: int) -> bytes:
+        return await asyncio.to_thread(os.read, self.descriptor, size_bytes)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def nobody() -> "asyncio.Future[None]":
+    return asyncio.get_running_loop().create_future()
+
+
+def descriptors() -> set[str]:
+    return {file.name for file in Path("/proc/self/fd").iterdir()}
+
+
+async def test_every_chunk_arrives_in_order() -> None:
+    source, reader = Source(), Reader()
+    before = descriptors()
+    sending = asyncio.create_task(send_paced(reader.start, source.chunks(), nobody(), idle_seconds=30))
+    await reader.started.wait()
+
+    content = await reader.read_all()
+    await sending
+
+    assert content == CHUNK * COUNT
+    assert descriptors() == before
+
+
+async def test_a_reader_that_takes_nothing_is_given_up_and_little_was_read_for_it() -> None:
+    source, reader = Source(), Reader()
+    before = descriptors()
+
+    with pytest.raises(ReaderStalled):
+        await send_paced(reader.start, source.chunks(), nobody(), idle_seconds=0.05)
+
+    assert source.taken == 1
+    reader.close()
+    assert descriptors() == before
+
+
+async def test_a_reader_that_goes_away_ends_the_sending() -> None:
+    source, reader = Source(), Reader()
+    before = descriptors()
+    sending = asyncio.create_task(send_paced(reader.start, source.chunks(), nobody(), idle_seconds=30))
+    await reader.started.wait()
+    taken = 0
+    while taken <= 2 * PIPE_BYTES:
+        taken += len(await reader.read(PIPE_BYTES))
+
+    reader.close()
+    await sending
+
+    assert source.taken < COUNT
+    assert descriptors() == before
+
+
+async def test_a_disconnect_ends_the_sending_before_anybody_reads() -> None:
+    source, gone = Source(), nobody()
+    before = descriptors()
+    sending = asyncio.create_task(send_paced(lambda _: None, source.chunks(), gone, idle_seconds=30))
+    await source.begun.wait()
+
+    gone.set_result(None)
+    await sending
+
+    assert source.taken == 1
+    assert descriptors() == before
+
+
+async def test_a_source_that_fails_ends_the_answer_short() -> None:
+    reader = Reader()
+    before = descriptors()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a beginning"
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await send_paced(reader.start, chunks(), nobody(), idle_seconds=30)
+
+    assert await reader.read_all() == b"a beginning"
+    assert descriptors() == before
