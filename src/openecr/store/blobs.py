@@ -124,7 +124,7 @@ REMOVE_UNNEEDED_LINK = Statement(
     )
 )
 _IS_LINKED = exists().where(_L.blob_id == _B.id)
-CLAIM = Statement(delete(BLOBS).where(_B.id == bindparam("blob_id"), ~_IS_LINKED).returning(_B.location))
+CLAIM = Statement(delete(BLOBS).where(is_one_of(_B.id, "blob_ids"), ~_IS_LINKED).returning(_B.location))
 LINKS_OF_REPOSITORY = Statement(
     select(_L.digest, _L.blob_id)
     .where(_L.repository_id == bindparam("repository_id"))
@@ -276,10 +276,8 @@ def claim(connection: Connection, blob_ids: Iterable[int], *, not_before: int) -
 
     Belongs in every transaction that removes links: a blob follows its last link, and never stays behind.
     """
-    for blob_id in dict.fromkeys(blob_ids):
-        row = connection.fetch_one(CLAIM, blob_id=blob_id)
-        if row is not None:
-            doomed.add(connection, [row[0]], not_before=not_before)
+    claimed = connection.fetch_all(CLAIM, blob_ids=as_list(sorted(set(blob_ids))))
+    doomed.add(connection, (row[0] for row in claimed), not_before=not_before)
 
 
 def links_of_repository(connection: Connection, repository_id: int, *, limit: int) -> list[tuple[str, int]]:

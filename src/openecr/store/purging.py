@@ -1,6 +1,6 @@
 """Purging a deleted repository, a bounded number of rows at a time."""
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Column, ColumnElement, bindparam, delete, func, select
 
 from openecr.store import blobs, uploads
 from openecr.store.connections import Connection
@@ -17,20 +17,59 @@ from openecr.store.tables import (
     REPOSITORIES,
 )
 
+_ROWS_OF_AN_IMAGE = 2
+"""Itself and its manifest."""
+
 FIND_DELETED = Statement(select(REPOSITORIES.c.id).where(IS_DELETED).order_by(REPOSITORIES.c.id).limit(1))
+
+
+def _rows_of(column: Column[int]) -> ColumnElement[int]:
+    """Return how many rows of another table an image has."""
+    return select(func.count()).select_from(column.table).where(column == IMAGES.c.id).scalar_subquery()
+
+
+# By digest, since an index leads there: the newest of many images would be looked for among all of them.
 LIST_IMAGES = Statement(
-    select(IMAGES.c.id)
+    select(
+        IMAGES.c.id,
+        _rows_of(IMAGE_CHILDREN.c.child_id),
+        _rows_of(IMAGE_TAGS.c.image_id)
+        + _rows_of(IMAGE_BLOBS.c.image_id)
+        + _rows_of(IMAGE_CHILDREN.c.image_id),
+    )
     .where(IMAGES.c.repository_id == bindparam("repository_id"))
-    .order_by(IMAGES.c.id.desc())
+    .order_by(IMAGES.c.digest)
     .limit(bindparam("limit"))
 )
-REMOVE_PARENTS = Statement(delete(IMAGE_CHILDREN).where(IMAGE_CHILDREN.c.child_id == bindparam("image_id")))
-REMOVE_CHILDREN = Statement(delete(IMAGE_CHILDREN).where(IMAGE_CHILDREN.c.image_id == bindparam("image_id")))
-REMOVE_BLOBS = Statement(delete(IMAGE_BLOBS).where(IMAGE_BLOBS.c.image_id == bindparam("image_id")))
-REMOVE_TAGS = Statement(delete(IMAGE_TAGS).where(IMAGE_TAGS.c.image_id == bindparam("image_id")))
-REMOVE_MANIFEST = Statement(delete(MANIFESTS).where(MANIFESTS.c.image_id == bindparam("image_id")))
-REMOVE_IMAGE = Statement(delete(IMAGES).where(IMAGES.c.id == bindparam("image_id")))
-OF_AN_IMAGE = (REMOVE_PARENTS, REMOVE_CHILDREN, REMOVE_BLOBS, REMOVE_TAGS, REMOVE_MANIFEST, REMOVE_IMAGE)
+LIST_PARENTS = Statement(
+    select(IMAGE_CHILDREN.c.image_id)
+    .where(IMAGE_CHILDREN.c.child_id == bindparam("child_id"))
+    .limit(bindparam("limit"))
+)
+REMOVE_PARENTS = Statement(
+    delete(IMAGE_CHILDREN).where(
+        IMAGE_CHILDREN.c.child_id == bindparam("child_id"), is_one_of(IMAGE_CHILDREN.c.image_id, "parent_ids")
+    )
+)
+
+
+def _of_images(column: Column[int]) -> Statement:
+    return Statement(delete(column.table).where(is_one_of(column, "image_ids")))
+
+
+OF_IMAGES = tuple(
+    map(
+        _of_images,
+        (
+            IMAGE_CHILDREN.c.child_id,
+            IMAGE_CHILDREN.c.image_id,
+            IMAGE_BLOBS.c.image_id,
+            IMAGE_TAGS.c.image_id,
+            MANIFESTS.c.image_id,
+            IMAGES.c.id,
+        ),
+    )
+)
 REMOVE_LINKS = Statement(
     delete(LINKS).where(
         LINKS.c.repository_id == bindparam("repository_id"), is_one_of(LINKS.c.digest, "digests")
@@ -58,14 +97,28 @@ def purge_some(connection: Connection, *, now: int, late: int, limit: int) -> bo
 
 
 def _purge_images(connection: Connection, repository_id: int, *, limit: int) -> bool:
-    """Remove images, the newest first: an index is newer than its children."""
-    rows = connection.fetch_all(LIST_IMAGES, repository_id=repository_id, limit=limit)
-    removed = 0
-    for (image_id,) in rows:
-        removed += sum(connection.execute(statement, image_id=image_id) for statement in OF_AN_IMAGE)
-        if removed >= limit:
+    """Remove images with all that hangs on them: a dead index keeps no child."""
+    chosen: list[int] = []
+    rows = 0
+    for image_id, parents, more in connection.fetch_all(
+        LIST_IMAGES, repository_id=repository_id, limit=limit // _ROWS_OF_AN_IMAGE + 1
+    ):
+        rows += _ROWS_OF_AN_IMAGE + parents + more
+        if chosen and rows > limit:
             break
-    return bool(rows)
+        if parents > limit:  # of one child there may be as many as the repository has images
+            _release(connection, image_id, limit=limit)
+            return True
+        chosen.append(image_id)
+    for statement in OF_IMAGES if chosen else ():
+        connection.execute(statement, image_ids=as_list(chosen))
+    return bool(chosen)
+
+
+def _release(connection: Connection, child_id: int, *, limit: int) -> None:
+    """Let some of the indexes that name a manifest forget it."""
+    parents = [row[0] for row in connection.fetch_all(LIST_PARENTS, child_id=child_id, limit=limit)]
+    connection.execute(REMOVE_PARENTS, child_id=child_id, parent_ids=as_list(parents))
 
 
 def _purge_uploads(connection: Connection, repository_id: int, *, now: int, late: int, limit: int) -> bool:
