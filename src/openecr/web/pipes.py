@@ -5,11 +5,13 @@ however long that takes. What it reads from a file, it reads as fast as the clie
 """
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 
-PIPE_BYTES = 1024 * 1024
-"""No pipe holds more (pipe(7), "Pipe capacity"): once more than this was written, somebody has begun to read."""
+_GET_CAPACITY = getattr(fcntl, "F_GETPIPE_SZ", None)
+PIPE_MAX_BYTES = 1024 * 1024
+"""No pipe holds more unasked (pipe(7), "Pipe capacity")."""
 
 
 class ReaderStalled(Exception):
@@ -23,7 +25,7 @@ async def send_paced(
     *,
     idle_seconds: float,
 ) -> None:
-    """Send chunks, more than `PIPE_BYTES` in all, until the client is `gone`.
+    """Send chunks, more than `PIPE_MAX_BYTES` in all, until the client is `gone`.
 
     `start` begins the answer with the path of a file. Raises ReaderStalled where the client takes nothing
     for `idle_seconds`; the answer then ends short, as it does where `chunks` fails.
@@ -40,14 +42,20 @@ async def send_paced(
 
 
 class _Pipe:
-    """Both ends of a pipe. Ours of the reading end is shut once the server must have opened its own."""
+    """Both ends of a pipe. Ours of the reading end is shut once the server must have opened its own.
 
-    __slots__ = ("_read_end", "_write_end", "_written_bytes")
+    That is so once more was written than a pipe holds: somebody has begun to read.
+    """
+
+    __slots__ = ("_capacity_bytes", "_read_end", "_write_end", "_written_bytes")
 
     def __init__(self, read_end: int, write_end: int) -> None:
         self._read_end: int | None = read_end
         self._write_end = write_end
         self._written_bytes = 0
+        self._capacity_bytes = (
+            PIPE_MAX_BYTES if _GET_CAPACITY is None else fcntl.fcntl(read_end, _GET_CAPACITY)
+        )
 
     async def write(self, chunk: bytes, gone: "asyncio.Future[None]", idle_seconds: float) -> bool:
         """Write a chunk; return False where nobody reads any more."""
@@ -74,7 +82,7 @@ class _Pipe:
 
     def _count(self, count: int) -> None:
         self._written_bytes += count
-        if self._read_end is not None and self._written_bytes > PIPE_BYTES:
+        if self._read_end is not None and self._written_bytes > self._capacity_bytes:
             os.close(self._read_end)  # from here on a client that goes away breaks the pipe
             self._read_end = None
 

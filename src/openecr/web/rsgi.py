@@ -16,7 +16,7 @@ import structlog
 from openecr.domain.errors import BodyStalled
 from openecr.web.files import INLINE_BYTES, Sink, opened, read_cached, send_file
 from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
-from openecr.web.pipes import PIPE_BYTES, ReaderStalled, send_paced
+from openecr.web.pipes import PIPE_MAX_BYTES, ReaderStalled, send_paced
 
 _LOG = structlog.get_logger(__name__)
 
@@ -26,12 +26,12 @@ HEADERS_MAX_BYTES = 64 * 1024
 """Names and values together. Granian bounds an HTTP/1 head by its read buffer, which has to be larger, and the number
 of headers by 100."""
 
-STREAM_MAX_BYTES = PIPE_BYTES
+STREAM_MAX_BYTES = PIPE_MAX_BYTES
 """What is no longer than this is handed to Granian as fast as it can be read: so much memory may a client hold."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
-"""How much of an unread body is thrown away after an early answer. Many clients send all before they read anything: they
-would meet a broken connection where a refusal was said."""
+"""How much of an unread body is thrown away after an early answer. Many clients send all before they read anything:
+they would meet a broken connection where a refusal was said."""
 
 _DRAIN_SECONDS = 10
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from openecr.web.pipes import PIPE_BYTES, ReaderStalled, send_paced
+from openecr.web.pipes import PIPE_MAX_BYTES, ReaderStalled, send_paced
 
 CHUNK = os.urandom(256 * 1024)
-COUNT = 4 * PIPE_BYTES // len(CHUNK)
+COUNT = 4 * PIPE_MAX_BYTES // len(CHUNK)
 
 
 class Source:
@@ -89,8 +89,8 @@ async def test_a_reader_that_goes_away_ends_the_sending() -> None:
     sending = asyncio.create_task(send_paced(reader.start, source.chunks(), nobody(), idle_seconds=30))
     await reader.started.wait()
     taken = 0
-    while taken <= 2 * PIPE_BYTES:
-        taken += len(await reader.read(PIPE_BYTES))
+    while taken <= 2 * PIPE_MAX_BYTES:
+        taken += len(await reader.read(PIPE_MAX_BYTES))
 
     reader.close()
     await sending
