@@ -55,15 +55,16 @@ class RunningServer:
         tls: bool = False,
         options: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         """Remember what to run.
 
         `folder` takes the data and the log, `options` go to `serve` as they are, `settings` are `OPENECR_*`
-        variables for it.
+        variables for it. Without a `port` any free one is taken.
         """
         self.data = folder / "data"
         self.log = folder / "server.log"
-        self.port = free_port()
+        self.port = port or free_port()
         self.tls = tls
         self._options = list(options)
         self._settings = dict(settings or {})
@@ -241,9 +242,10 @@ def running_server(
     tls: bool = False,
     options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[RunningServer]:
     """A server for as long as the block lasts; afterwards it must stop as promised."""
-    running = RunningServer(folder, tls=tls, options=options, settings=settings)
+    running = RunningServer(folder, tls=tls, options=options, settings=settings, port=port)
     running.start()
     try:
         yield running

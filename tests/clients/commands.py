@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.requirements import search_path
@@ -19,8 +19,14 @@ AWS_CLI_2 = "/usr/bin/aws"
 class Shell:
     """Runs programs with a home folder of their own, so that no login of one test is seen by another."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
-        """Use `home` for every file that a client keeps, and `environment` beside the plain one."""
+    def __init__(
+        self, home: Path, environment: Mapping[str, str] | None = None, *, wrapper: Sequence[str] = ()
+    ) -> None:
+        """Use `home` for every file that a client keeps, and `environment` beside the plain one.
+
+        `wrapper` is a command that runs another one, in a namespace for example.
+        """
+        self.wrapper = tuple(wrapper)
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.environment = {
@@ -50,7 +56,7 @@ class Shell:
 
     def _call(self, command: tuple[str, ...], stdin: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command,
+            (*self.wrapper, *command),
             input=stdin,
             env=self.environment,
             cwd=self.home,

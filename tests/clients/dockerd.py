@@ -20,8 +20,6 @@ from pathlib import Path
 import pytest
 
 from tests.clients.commands import Shell
-from tests.requirements import search_path
-from tests.running import plain_environment
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -63,11 +61,14 @@ class Docker:
 
 
 @contextmanager
-def docker_daemon(home: Path) -> Iterator[Docker]:
-    """Run a daemon for as long as the block lasts; `home` takes the client's logins and the daemon's log."""
+def docker_daemon(home: Path, shell: Shell | None = None) -> Iterator[Docker]:
+    """Run a daemon for as long as the block lasts; `home` takes the client's logins and the daemon's log.
+
+    `shell` has what the client and the daemon shall run with, if that is not the plain environment.
+    """
     # A socket's path may be 107 bytes long, which pytest's folders exceed.
     folder = Path(tempfile.mkdtemp(prefix="dockerd-"))
-    docker = Docker(socket=f"unix://{folder}/sock", shell=Shell(home))
+    docker = Docker(socket=f"unix://{folder}/sock", shell=shell or Shell(home))
     log = home / "dockerd.log"
     process = _start_any(folder, docker, log)
     try:
@@ -80,18 +81,18 @@ def docker_daemon(home: Path) -> Iterator[Docker]:
 
 def _start_any(folder: Path, docker: Docker, log: Path) -> subprocess.Popen[bytes]:
     for driver in STORAGE_DRIVERS:
-        process = _start(folder, driver, log)
+        process = _start(folder, driver, log, docker.shell)
         if _answers(docker, process):
             return process
         _stop(process)
     pytest.fail(f"dockerd did not start\n{log.read_text(errors='replace')[-10_000:]}")
 
 
-def _start(folder: Path, storage_driver: str, log: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, storage_driver: str, log: Path, shell: Shell) -> subprocess.Popen[bytes]:
     configuration = folder / "daemon.json"
     configuration.write_text("{}")
     command = [
-        *("dockerd", "--config-file", str(configuration), "--host", f"unix://{folder}/sock"),
+        *(*shell.wrapper, "dockerd", "--config-file", str(configuration), "--host", f"unix://{folder}/sock"),
         *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
         *("--pidfile", str(folder / "pid"), "--storage-driver", storage_driver),
         *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"),
@@ -102,7 +103,7 @@ def _start(folder: Path, storage_driver: str, log: Path) -> subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=plain_environment() | {"PATH": search_path()},
+            env=shell.environment,
             start_new_session=True,
         )
 

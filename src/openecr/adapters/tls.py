@@ -35,6 +35,13 @@ _BACKDATED = dt.timedelta(days=1)  # for clients whose clocks are behind
 
 _MACHINE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
 
+_REGIONAL_NAMES = (
+    *("*.dkr.ecr", "*.dkr.ecr-fips", "*.dkr-ecr", "*.dkr-ecr-fips"),
+    *("api.ecr", "api.ecr-fips", "ecr", "ecr-fips"),
+    *("sts", "sts-fips"),
+)
+"""What stands before region and domain in the names of the registries, of ECR's API and of STS."""
+
 Name = x509.DNSName | x509.IPAddress
 
 
@@ -58,18 +65,23 @@ def registry_names(
 ) -> tuple[str, ...]:
     """Return the names and addresses that a server's certificate carries, each once; this machine's name among them.
 
-    Shapes: ECR user guide, "Amazon ECR endpoints" (also FIPS and dual-stack); `*` stands for the account.
+    Shapes: ECR user guide, "Amazon ECR endpoints", and AWS general reference, "Service endpoints" (also FIPS and
+    dual-stack); `*` stands for the account. Under a domain of AWS's they are what clients call without being told of an
+    endpoint, credential helpers for one.
     """
-    shapes = [
-        f"*.{prefix}.{region}.{domain}"
+    regional = [
+        f"{prefix}.{region}.{domain}"
         for domain in domains
         for region in regions
-        for prefix in ("dkr.ecr", "dkr.ecr-fips", "dkr-ecr", "dkr-ecr-fips")
+        for prefix in _REGIONAL_NAMES
     ]
+    sts = [f"sts.{domain}" for domain in domains]
     specific = [text for text in addresses if not ipaddress.ip_address(text).is_unspecified]
     own = socket.gethostname().lower()
     machine = [own] if _MACHINE_NAME.fullmatch(own) else []
-    return tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", *machine, *specific, *plain_names, *shapes)))
+    return tuple(
+        dict.fromkeys(("localhost", "127.0.0.1", "::1", *machine, *specific, *plain_names, *regional, *sts))
+    )
 
 
 def certificate_files(data: Path) -> TlsFiles:

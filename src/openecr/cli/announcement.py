@@ -20,7 +20,7 @@ def announce(started: Started) -> None:
 def lines(started: Started, *, secret: bool) -> list[str]:
     """Return the announcement. `secret`: a new key's secret may be shown."""
     settings, default = started.settings, started.default
-    others = f"<account>.dkr.ecr.<region>.{settings.domains[0]}:{settings.port}"
+    others = f"<account>.dkr.ecr.<region>.{settings.domains[0]}{settings.port_suffix}"
     told = [
         f"OpenECR {__version__} at {settings.endpoint_url}",
         f"  data folder      {settings.data}",

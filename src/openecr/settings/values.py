@@ -73,5 +73,9 @@ class Settings:
             return f"localhost:{self.port}"
         if self.repository_host != "full":
             return self.repository_host
-        name = f"{default.account_id}.dkr.ecr.{default.region}.{self.domains[0]}"
-        return name if self.port == _SCHEME_PORTS[self.scheme] else f"{name}:{self.port}"
+        return f"{default.account_id}.dkr.ecr.{default.region}.{self.domains[0]}{self.port_suffix}"
+
+    @property
+    def port_suffix(self) -> str:
+        """Return what a host name is followed by: nothing where the port goes without saying."""
+        return "" if self.port == _SCHEME_PORTS[self.scheme] else f":{self.port}"

@@ -74,6 +74,13 @@ def certificate(path: Path) -> x509.Certificate:
         "123456789012.dkr.ecr-fips.us-east-1.localhost",
         "123456789012.dkr-ecr.us-east-1.ecr.example",
         "123456789012.dkr-ecr-fips.eu-west-1.localhost",
+        "api.ecr.us-east-1.localhost",
+        "api.ecr-fips.eu-west-1.ecr.example",
+        "ecr.us-east-1.ecr.example",
+        "ecr-fips.us-east-1.localhost",
+        "sts.eu-west-1.ecr.example",
+        "sts-fips.us-east-1.localhost",
+        "sts.localhost",
     ],
 )
 def test_a_strict_client_that_trusts_the_ca_accepts_every_name_of_the_registry(
@@ -83,7 +90,14 @@ def test_a_strict_client_that_trusts_the_ca_accepts_every_name_of_the_registry(
 
 
 @pytest.mark.parametrize(
-    "name", ["example.org", "dkr.ecr.us-east-1.localhost", "1.2.dkr.ecr.us-east-1.localhost"]
+    "name",
+    [
+        "example.org",
+        "dkr.ecr.us-east-1.localhost",
+        "1.2.dkr.ecr.us-east-1.localhost",
+        "s3.us-east-1.localhost",
+        "api.ecr.us-west-2.localhost",
+    ],
 )
 def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
