@@ -29,7 +29,7 @@ ENGINES = ("sqlite", "postgresql")
 _FIRST_WITH_ICU = 15
 _SERVER_OPTIONS = (
     "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off "
-    "-c shared_buffers=32MB -c max_connections=60 -c lc_messages=C"
+    "-c shared_buffers=32MB -c max_connections=60 -c lc_messages=C -c deadlock_timeout=20ms"
 )
 
 

@@ -4,11 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Table, delete
 
 from openecr.application.collection import Collection
 from openecr.application.images import PutRules
 from openecr.domain.digests import Digest
 from openecr.domain.errors import Unavailable
+from openecr.store.connections import ConstraintViolated
+from openecr.store.statements import Statement
+from openecr.store.tables import BLOBS, IMAGES, LINKS, REPOSITORIES, UPLOADS
 from openecr.testing.faults import FaultyBlobStore
 from tests.contract.databases import Databases
 from tests.contract.galleries import index_of
@@ -251,3 +255,33 @@ async def test_pull_times_go_with_their_images_and_with_deleted_repositories(
     await shelf.repositories.delete(shelf.grant, force=True)
     await shelf.collection.collect()
     assert await shelf.pulled() == {elsewhere.id}
+
+
+@pytest.mark.parametrize("table", [BLOBS, LINKS, IMAGES, REPOSITORIES, UPLOADS], ids=lambda table: table.name)
+async def test_the_database_itself_keeps_whatever_something_refers_to(shelf: Shelf, table: Table) -> None:
+    child = await shelf.push_image()
+    await shelf.images.put(
+        shelf.grant, index_of(str(child.image.digest)), media_type=None, rules=PutRules.REGISTRY
+    )
+    upload = await shelf.uploads.start(shelf.grant)
+    await shelf.uploads.append(shelf.grant, upload.id, chunks_of(b"part"))
+    if table is IMAGES:
+        remove = Statement(delete(IMAGES).where(IMAGES.c.id == child.image.id))
+    else:
+        remove = Statement(delete(table))
+
+    with pytest.raises(ConstraintViolated):
+        await shelf.database.write(lambda connection: connection.execute(remove))
+
+
+@pytest.mark.parametrize("table", [LINKS, IMAGES, UPLOADS], ids=lambda table: table.name)
+async def test_each_thing_of_a_repository_keeps_its_row(shelf: Shelf, table: Table) -> None:
+    if table is LINKS:
+        await shelf.push(b"loose")
+    elif table is UPLOADS:
+        await shelf.uploads.start(shelf.grant)
+    else:
+        await shelf.images.put(shelf.grant, index_of(), media_type=None, rules=PutRules.REGISTRY)
+
+    with pytest.raises(ConstraintViolated):
+        await shelf.database.write(lambda connection: connection.execute(Statement(delete(REPOSITORIES))))
