@@ -94,6 +94,8 @@ def comparisons(generator: Generator, folder: Path, rounds: int, only: str) -> N
                     generator.run(target, load)
         for row in wanted:
             rows.compare(generator, row, (tls if row.is_tls else plain).targets, rounds)
+        if only in "tiny requests":
+            rows.tiny_beside_uploads(generator, plain.targets, rounds)
         if only in "beside uploads":
             rows.beside_uploads(generator, plain.targets, rounds)
         for target in plain.targets:

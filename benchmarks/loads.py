@@ -1,9 +1,9 @@
 """Runs the load generator and reads what it measured."""
 
 import json
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ from benchmarks.content import MANIFEST_TYPE
 from benchmarks.servers import Target
 
 _SOURCE = Path(__file__).parent / "load"
-_WARM_SECONDS = 1.0
+_WARM_SECONDS = 3.0
+_LONG_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +28,16 @@ class Load:
     size_bytes: int = 0
     count: int = 0
     byte_range: str = ""
-    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one run measured; latencies in milliseconds, the probe's of single requests beside the load."""
+    """What one run measured; latencies in milliseconds."""
 
     per_second: float
     bytes_per_second: float
     p50: float
     p99: float
-    probe_p99: float
     errors: int
 
 
@@ -57,32 +56,42 @@ class Generator:
         self._seconds = seconds
 
     def run(self, target: Target, load: Load) -> Figures:
-        """Run once. What failed is told on stderr and counted."""
-        command = self._command(target, load, self._seconds)
-        finished = subprocess.run(command, capture_output=True, text=True, check=True)
-        if finished.stderr:
-            print(f"{target.name}: {finished.stderr.strip()}", file=sys.stderr)
-        result = json.loads(finished.stdout)
-        return Figures(
-            per_second=result["per_second"],
-            bytes_per_second=result["bytes"] / max(result["seconds"], 1e-9),
-            p50=result["p50_ms"],
-            p99=result["p99_ms"],
-            probe_p99=result["probe_p99_ms"],
-            errors=result["errors"],
-        )
+        """Run once."""
+        with self.started(target, load, self._seconds) as process:
+            return _figures(target, process)
+
+    @contextmanager
+    def probing(self, target: Target, path: str) -> Iterator[list[Figures]]:
+        """Ask for a path every few milliseconds until the block ends, in a process that goes before the load's.
+
+        What was measured is put into the list that is yielded.
+        """
+        found: list[Figures] = []
+        load = Load(mode="probe", paths=[path])
+        with self.started(target, load, _LONG_SECONDS, niceness=-10) as process:
+            yield found
+            process.send_signal(signal.SIGINT)
+            found.append(_figures(target, process))
 
     @contextmanager
     def beside(self, target: Target, load: Load) -> Iterator[None]:
         """Keep a load running until the block ends."""
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(self._command(target, load, 600), stdout=output)
-            try:
-                time.sleep(_WARM_SECONDS)
-                yield
-            finally:
-                process.kill()
-                process.wait()
+        with self.started(target, load, _LONG_SECONDS):
+            time.sleep(_WARM_SECONDS)
+            yield
+
+    @contextmanager
+    def started(
+        self, target: Target, load: Load, seconds: float, niceness: int = 0
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """Start the generator; it ends with the block."""
+        command = ["nice", f"--adjustment={niceness}", *self._command(target, load, seconds)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def _command(self, target: Target, load: Load, seconds: float) -> list[str]:
         options = {
@@ -92,10 +101,24 @@ class Generator:
             "range": load.byte_range,
             "mode": load.mode,
             "paths": ",".join(load.paths),
-            "probe": load.probe,
             "clients": load.clients,
             "seconds": seconds,
             "count": load.count,
             "size": load.size_bytes,
         }
         return [str(self._binary), *(f"-{name}={value}" for name, value in options.items())]
+
+
+def _figures(target: Target, process: "subprocess.Popen[str]") -> Figures:
+    """Wait for a run's end and read what it printed. What failed is told on stderr and counted."""
+    output, failures = process.communicate()
+    if failures:
+        print(f"{target.name}: {failures.strip()}", file=sys.stderr)
+    result = json.loads(output)
+    return Figures(
+        per_second=result["per_second"],
+        bytes_per_second=result["bytes"] / max(result["seconds"], 1e-9),
+        p50=result["p50_ms"],
+        p99=result["p99_ms"],
+        errors=result["errors"],
+    )

@@ -179,4 +179,5 @@ def _find_peer() -> str:
 def resident_mebibytes(process_id: int) -> tuple[int, int]:
     """Return the resident memory of a process, now and at its highest."""
     found = dict(line.split(":", 1) for line in Path(f"/proc/{process_id}/status").read_text().splitlines())
-    return tuple(int(found[name].split()[0]) >> 10 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+    now, highest = (int(found[name].split()[0]) >> 10 for name in ("VmRSS", "VmHWM"))
+    return now, highest

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"sort"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 	"time"
 )
 
-// What one run measured. The probe's figures are those of single small requests beside the load.
+// What one run measured.
 type result struct {
 	Requests  int     `json:"requests"`
 	Errors    int64   `json:"errors"`
@@ -24,8 +25,6 @@ type result struct {
 	Seconds   float64 `json:"seconds"`
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
-	ProbeP50  float64 `json:"probe_p50_ms"`
-	ProbeP99  float64 `json:"probe_p99_ms"`
 }
 
 // A worker does one unit of load at a time, the index-th of the run, and returns how long it took.
@@ -36,10 +35,14 @@ type run struct {
 	count   int64
 	seconds float64
 	next    atomic.Int64
+	stopped atomic.Bool
 	started time.Time
 }
 
 func (r *run) goesOn(index int64) bool {
+	if r.stopped.Load() {
+		return false
+	}
 	if r.count > 0 {
 		return index < r.count
 	}
@@ -91,9 +94,8 @@ func main() {
 	flag.StringVar(&target.authorization, "auth", "", "the Authorization header")
 	flag.StringVar(&target.accept, "accept", "", "the Accept header")
 	flag.StringVar(&target.byteRange, "range", "", "the Range header")
-	mode := flag.String("mode", "get", "get, head, put, patch, push or images")
+	mode := flag.String("mode", "get", "get, head, probe, put, patch, push or images")
 	paths := flag.String("paths", "", "comma-separated paths (get, head) or repositories (the others)")
-	probe := flag.String("probe", "", "a path that one more client asks for every few milliseconds")
 	clients := flag.Int("clients", 1, "concurrent clients")
 	seconds := flag.Float64("seconds", 5, "how long")
 	count := flag.Int64("count", 0, "stop after so many units (0: by time)")
@@ -102,30 +104,19 @@ func main() {
 
 	load := newLoad(target, strings.Split(*paths, ","), *size, *clients)
 	run := &run{clients: *clients, count: *count, seconds: *seconds}
-	var probed []time.Duration
-	stop, stopped := make(chan struct{}), make(chan struct{})
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
 	go func() {
-		defer close(stopped)
-		if *probe != "" {
-			probed = load.probe(*probe, stop)
-		}
+		<-signals
+		run.stopped.Store(true)
 	}()
-	began := time.Now()
+	load.prepare(*mode, *count)
 	taken := run.measure(func() worker { return load.worker(*mode) })
-	elapsed := time.Since(began).Seconds()
-	close(stop)
-	<-stopped
-	if *mode == "put" { // making and hashing the content is the client's time, not the server's
-		elapsed = 0
-		for _, one := range taken {
-			elapsed += one.Seconds() / float64(*clients)
-		}
-	}
+	elapsed := time.Since(run.started).Seconds()
 	_ = json.NewEncoder(os.Stdout).Encode(result{
 		Requests: len(taken), Errors: load.errors.Load(), Seconds: elapsed,
 		PerSecond: float64(len(taken)) / elapsed, Bytes: load.bytes.Load(),
 		P50: percentile(taken, 0.5), P99: percentile(taken, 0.99),
-		ProbeP50: percentile(probed, 0.5), ProbeP99: percentile(probed, 0.99),
 	})
 	if load.message != "" {
 		fmt.Fprintln(os.Stderr, load.message)

@@ -18,7 +18,7 @@ import (
 const (
 	manifestType = "application/vnd.oci.image.manifest.v1+json"
 	binaryType   = "application/octet-stream"
-	probePause   = 5 * time.Millisecond
+	pause        = 5 * time.Millisecond
 	prefixLength = 20
 )
 
@@ -26,7 +26,8 @@ type load struct {
 	target  target
 	paths   []string
 	size    int64
-	content []byte // shared by all clients; each upload has a prefix of its own
+	content []byte   // shared by all clients; each upload has a prefix of its own
+	names   []string // the digests of the uploads to come
 	client  *http.Client
 	bytes   atomic.Int64
 	errors  atomic.Int64
@@ -52,8 +53,10 @@ func (l *load) worker(mode string) worker {
 	switch mode {
 	case "get", "head":
 		return l.reader(strings.ToUpper(mode))
+	case "probe":
+		return l.prober()
 	case "put":
-		return l.timed(l.putNew)
+		return l.timed(l.putNumbered)
 	case "patch":
 		return l.timed(l.patchAndDrop)
 	case "push":
@@ -64,12 +67,11 @@ func (l *load) worker(mode string) worker {
 	panic("no mode " + mode)
 }
 
-// timed makes a worker of a unit of load that tells how much of its time was the client's own.
-func (l *load) timed(unit func(repository string) time.Duration) worker {
+func (l *load) timed(unit func(repository string, index int64)) worker {
 	return func(index int64) time.Duration {
 		began := time.Now()
-		own := unit(l.paths[int(index)%len(l.paths)])
-		return time.Since(began) - own
+		unit(l.paths[int(index)%len(l.paths)], index)
+		return time.Since(began)
 	}
 }
 
@@ -90,16 +92,12 @@ func (l *load) reader(method string) worker {
 	}
 }
 
-func (l *load) probe(path string, stop chan struct{}) []time.Duration {
-	ask := (&load{target: l.target, paths: []string{path}}).reader("GET")
-	var taken []time.Duration
-	for {
-		select {
-		case <-stop:
-			return taken
-		case <-time.After(probePause):
-			taken = append(taken, ask(0))
-		}
+// prober reads with a pause before each request, as a client does that is not the cause of the load.
+func (l *load) prober() worker {
+	read := l.reader("GET")
+	return func(index int64) time.Duration {
+		time.Sleep(pause)
+		return read(index)
 	}
 }
 
@@ -163,44 +161,48 @@ func (l *load) put(repository string, content io.Reader, size int64, name string
 	}
 }
 
-var makeContent sync.Once
+func prefix(index int64) []byte { return fmt.Appendf(nil, "%0*d", prefixLength, index) }
 
-// fresh returns content that no upload had before.
-func (l *load) fresh() io.Reader {
-	makeContent.Do(func() {
-		l.content = make([]byte, l.size)
-		_, _ = rand.Read(l.content)
-	})
-	prefix := fmt.Appendf(nil, "%0*d", prefixLength, time.Now().UnixNano())
-	return io.MultiReader(bytes.NewReader(prefix), bytes.NewReader(l.content[prefixLength:]))
+// prepare makes what uploads will carry, and hashes it, before any clock runs: it is the client's time.
+func (l *load) prepare(mode string, count int64) {
+	if mode != "put" && mode != "patch" {
+		return
+	}
+	l.content = make([]byte, l.size)
+	_, _ = rand.Read(l.content)
+	if mode == "put" {
+		for index := range count {
+			sum := sha256.New()
+			_, _ = io.Copy(sum, l.numbered(index))
+			l.names = append(l.names, "sha256:"+hex.EncodeToString(sum.Sum(nil)))
+		}
+	}
 }
 
-func (l *load) putNew(repository string) time.Duration {
-	began := time.Now()
-	whole := make([]byte, l.size)
-	_, _ = io.ReadFull(l.fresh(), whole)
-	name := digest(whole)
-	own := time.Since(began)
-	l.put(repository, bytes.NewReader(whole), l.size, name)
-	return own
+// numbered returns content that no other upload of this run has.
+func (l *load) numbered(index int64) io.Reader {
+	return io.MultiReader(bytes.NewReader(prefix(index)), bytes.NewReader(l.content[prefixLength:]))
+}
+
+func (l *load) putNumbered(repository string, index int64) {
+	l.put(repository, l.numbered(index), l.size, l.names[index])
 }
 
 // patchAndDrop uploads all bytes and gives the session up, so that a long run does not fill the disk.
-func (l *load) patchAndDrop(repository string) time.Duration {
-	content := l.fresh()
+func (l *load) patchAndDrop(repository string, index int64) {
+	content := l.numbered(index)
 	location := l.open(repository)
 	if location == nil {
-		return 0
+		return
 	}
 	response := l.call("PATCH", location.String(), content, l.size, binaryType, 202)
 	if response == nil {
-		return 0
+		return
 	}
 	l.bytes.Add(l.size)
 	if location, err := response.Location(); err == nil {
 		l.call("DELETE", location.String(), nil, 0, binaryType, 204)
 	}
-	return 0
 }
 
 func manifest(config, layer []byte, note string) []byte {
@@ -221,14 +223,13 @@ func (l *load) putBlob(repository string, content []byte) {
 }
 
 // push uploads a small image as a client would: layer, config, manifest by tag.
-func (l *load) push(repository string) time.Duration {
+func (l *load) push(repository string, _ int64) {
 	layer := make([]byte, l.size)
 	_, _ = rand.Read(layer)
 	config := fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","note":"%s"}`, digest(layer))
 	l.putBlob(repository, layer)
 	l.putBlob(repository, config)
 	l.putManifest(repository, digest(layer)[7:19], manifest(config, layer, ""))
-	return 0
 }
 
 var pushBase sync.Once

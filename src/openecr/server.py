@@ -1,6 +1,7 @@
 """The composition root: the only place, beside the test kit, that names adapters."""
 
 import asyncio
+import gc
 import ipaddress
 import os
 import signal
@@ -358,6 +359,7 @@ class _Serving:
         try:
             await self._wait_until_listening(serving)
             self._announce(self._started(parts))
+            gc.freeze()  # what was made until now stays: no collection while serving has to walk through it
             stopping = asyncio.create_task(self._stop.wait())  # noqa: TID251 -- ended below
             await asyncio.wait({stopping, serving, jobs}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()

@@ -93,7 +93,7 @@ class StreamBody:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: a frozen one takes three times as long to make
 class Response:
     """One HTTP response. Content-Length is added by the driver unless it is among the headers (HEAD)."""
 

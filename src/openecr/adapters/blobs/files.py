@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.domain.errors import StorageFull, Unavailable
 from openecr.ports.blobs import PartWriter, Tap
 
@@ -34,6 +35,7 @@ SYNC_EVERY_BYTES = 8 * 1024 * 1024
 
 READ_BYTES = 256 * 1024
 THREADS = 8
+_NICENESS = 5
 _SHARDS = 256
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
@@ -45,7 +47,8 @@ class FileBlobStore:
 
     def __init__(self, root: Path, *, min_free_bytes: int, min_free_ratio: float) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs", initializer=_step_back)
+        self._folders = {f"{shard:02x}": root / f"{shard:02x}" for shard in range(_SHARDS)}
         _make_folders(root)
         self._space = _Space(root, min_free_bytes=min_free_bytes, min_free_ratio=min_free_ratio)
 
@@ -108,13 +111,19 @@ class FileBlobStore:
 
     def _file(self, location: str) -> Path:
         assert _LOCATION.fullmatch(location), location  # ours, never a client's
-        return self._root / location[:2] / location
+        return self._folders[location[:2]] / location
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except OSError as error:
             raise _translate(error) from error
+
+
+def _step_back() -> None:
+    """Let the event loop's thread go first: whoever moves much data may wait a little, small requests may not."""
+    with suppress(OSError):  # a system may refuse, or know no priorities of threads
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _translate(error: OSError) -> Unavailable:
@@ -171,7 +180,6 @@ class _FilePartWriter:
         self._dropped = False
         self._descriptor: int | None = None
         self._length = 0
-        self._unsynced = 0
 
     async def write(self, data: bytes) -> None:
         """Take bytes, in order. Raises StorageFull, Unavailable."""
@@ -238,15 +246,13 @@ class _FilePartWriter:
     def _append(self, batch: Sequence[bytes]) -> None:
         if self._descriptor is None:
             self._descriptor = _create(self._file)
+            self._behind = WriteBehind(self._descriptor, SYNC_RANGE)
         for chunk in batch:
             for tap in self._taps:
                 tap(chunk)
         size_bytes = _write_all(self._descriptor, batch)
         self._length += size_bytes
-        self._unsynced += size_bytes
-        if self._unsynced >= SYNC_EVERY_BYTES:
-            os.fdatasync(self._descriptor)
-            self._unsynced = 0
+        self._behind.wrote(size_bytes)
 
     def _drop(self) -> None:
         with self._lock, suppress(OSError):
