@@ -12,8 +12,10 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -253,7 +255,7 @@ def test_many_ranges_come_as_so_many_parts(registry: PlainRegistry, layer: bytes
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     parts = BytesParser().parsebytes(head + answer.body).get_payload()
     assert isinstance(parts, list)
-    ranges = [part["content-range"] for part in parts]  # type: ignore[index,unused-ignore]
+    ranges = [cast("Message", part)["content-range"] for part in parts]
     assert ranges == [f"bytes {first}-{last}/{len(layer)}" for first, last in wanted]
 
 
