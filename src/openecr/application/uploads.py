@@ -59,6 +59,22 @@ class _Part:
     location: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    """What a request brought, durable by now; `digest` is of the upload's bytes up to its end, if it is known."""
+
+    size_bytes: int
+    digest: RunningDigest | None
+    interrupted: UploadInterrupted | None
+
+    def match_of_whole(self, part: _Part, digests: Sequence[Digest]) -> Digest | None:
+        """Return which of `digests` the upload has, where this request brought all of it and that can be told."""
+        if part.upload.received_bytes > 0 or self.size_bytes == 0 or self.interrupted is not None:
+            return None
+        computed = set() if self.digest is None else self.digest.digests()
+        return next((digest for digest in digests if digest in computed), None)
+
+
 class Uploads:
     """The use cases of layer uploads, on both faces."""
 
@@ -125,7 +141,8 @@ class Uploads:
         repository = grant.require_repository()
         await self._blobs.check_space()
         part = await self._take(repository, upload_id, first_byte)
-        return await self._receive(part, chunks, length_bytes)
+        received = await self._receive(part, chunks, length_bytes)
+        return await self._keep(part, received)
 
     async def finish(
         self,
@@ -143,11 +160,45 @@ class Uploads:
         under AWS's rules EmptyUpload, LayerPartTooSmall and LayerAlreadyExists too.
         """
         repository = grant.require_repository()
-        if chunks is not None:
-            upload = await self.append(grant, upload_id, chunks, first_byte=first_byte)
-        else:
+        if chunks is None:
             upload = await self.get(grant, upload_id)
             _check_offset(upload, first_byte)
+        else:
+            await self._blobs.check_space()
+            part = await self._take(repository, upload_id, first_byte)
+            received = await self._receive(part, chunks, None)
+            digest = received.match_of_whole(part, digests)
+            if digest is not None and rules is FinishRules.REGISTRY:
+                return await self._finish_at_once(part, received, digest)
+            upload = await self._keep(part, received)
+        return await self._finish_kept(repository, upload, digests, rules)
+
+    async def _finish_at_once(self, part: _Part, received: _Received, digest: Digest) -> StoredBlob:
+        """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
+
+        def unit(connection: Connection) -> StoredBlob | InvalidLayerPart | UploadNotFound:
+            upload = self._advanced(part, received)
+            lost = self._record(connection, part, upload, received.size_bytes)
+            if lost is not None:
+                return lost
+            return self._commit(
+                connection,
+                repository=part.repository,
+                upload=upload,
+                parts=[Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)],
+                digest=digest,
+                location=part.location,
+            )[0]
+
+        blob = await self._database.write(unit)
+        if not isinstance(blob, StoredBlob):
+            raise blob
+        self._digests.forget(part.upload.id)
+        return blob
+
+    async def _finish_kept(
+        self, repository: Repository, upload: Upload, digests: Sequence[Digest], rules: FinishRules
+    ) -> StoredBlob:
         parts = await self._parts(repository, upload)
         if rules is FinishRules.AWS:
             self._check_parts(upload, parts)
@@ -201,8 +252,10 @@ class Uploads:
 
         return await self._database.write(unit)
 
-    async def _receive(self, part: _Part, chunks: AsyncIterator[bytes], length_bytes: int | None) -> Upload:
-        """Write, make durable, record."""
+    async def _receive(
+        self, part: _Part, chunks: AsyncIterator[bytes], length_bytes: int | None
+    ) -> _Received:
+        """Write and make durable."""
         digest = self._digests.at(part.upload)
         writer = await self._blobs.create_part(part.location, () if digest is None else (digest.update,))
         interrupted: UploadInterrupted | None = None
@@ -217,12 +270,28 @@ class Uploads:
         except BaseException:
             await writer.abort()
             raise
-        recorded = await self._record(part, size_bytes)
-        if digest is not None:
-            self._digests.keep(part.upload.id, digest)
-        if interrupted is not None:
-            raise interrupted
-        return recorded
+        return _Received(size_bytes=size_bytes, digest=digest, interrupted=interrupted)
+
+    async def _keep(self, part: _Part, received: _Received) -> Upload:
+        """Record what arrived. Raises UploadInterrupted after that, where it was not all."""
+        upload = self._advanced(part, received)
+        lost = await self._database.write(
+            lambda connection: self._record(connection, part, upload, received.size_bytes)
+        )
+        if lost is not None:
+            raise lost
+        if received.digest is not None:
+            self._digests.keep(upload.id, received.digest)
+        if received.interrupted is not None:
+            raise received.interrupted
+        return upload
+
+    def _advanced(self, part: _Part, received: _Received) -> Upload:
+        return replace(
+            part.upload,
+            received_bytes=part.upload.received_bytes + received.size_bytes,
+            expires_at=self._expires_at(),
+        )
 
     async def _write(
         self, part: _Part, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
@@ -256,24 +325,15 @@ class Uploads:
 
         await self._database.write(unit)
 
-    async def _record(self, part: _Part, size_bytes: int) -> Upload:
+    def _record(
+        self, connection: Connection, part: _Part, upload: Upload, size_bytes: int
+    ) -> InvalidLayerPart | UploadNotFound | None:
         """Count the part, which is durable, or doom it: bytes that the database does not know would stay for ever."""
-        expires_at = self._expires_at()
-        recorded = replace(
-            part.upload, received_bytes=part.upload.received_bytes + size_bytes, expires_at=expires_at
-        )
-
-        def unit(connection: Connection) -> InvalidLayerPart | UploadNotFound | None:
-            if uploads.record(connection, recorded, location=part.location, size_bytes=size_bytes):
-                return None
-            uploads.forget_part(connection, part.location)
-            doomed.add(connection, [part.location], not_before=self._clock.now())
-            return self._lost(connection, part)
-
-        lost = await self._database.write(unit)
-        if lost is not None:
-            raise lost
-        return recorded
+        if uploads.record(connection, upload, location=part.location, size_bytes=size_bytes):
+            return None
+        uploads.forget_part(connection, part.location)
+        doomed.add(connection, [part.location], not_before=self._clock.now())
+        return self._lost(connection, part)
 
     def _lost(self, connection: Connection, part: _Part) -> InvalidLayerPart | UploadNotFound:
         """Return what to tell a request whose session was taken, or ended, by another one."""
