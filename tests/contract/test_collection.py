@@ -285,3 +285,10 @@ async def test_each_thing_of_a_repository_keeps_its_row(shelf: Shelf, table: Tab
 
     with pytest.raises(ConstraintViolated):
         await shelf.database.write(lambda connection: connection.execute(Statement(delete(REPOSITORIES))))
+
+
+async def test_a_link_keeps_its_blob_though_no_image_needs_it(shelf: Shelf) -> None:
+    await shelf.push(b"loose")
+
+    with pytest.raises(ConstraintViolated):
+        await shelf.database.write(lambda connection: connection.execute(Statement(delete(BLOBS))))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openecr.application.limits import Limits
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
@@ -25,9 +26,9 @@ from tests.contract.turns import DatabaseInTurns, Orders, errors_of
 class Race(Shelf):
     """A shelf with new repositories and new content in every order."""
 
-    def __init__(self, databases: Databases, folder: Path) -> None:
+    def __init__(self, databases: Databases, folder: Path, limits: Limits = NO_GRACE) -> None:
         database = DatabaseInTurns(databases.metadata)
-        super().__init__(databases, folder, database=database, limits=NO_GRACE)
+        super().__init__(databases, folder, database=database, limits=limits)
         self.orders = Orders()
         self.others: list[Grant] = []
 
@@ -40,7 +41,8 @@ class Race(Shelf):
         return self.name(what).encode()
 
     async def begin(self) -> None:
-        """Make this order's repository."""
+        """Make this order's repository; what an earlier order left behind would give collection more to do."""
+        await self.take()
         await self.open(self.name("app"))
         self.others.append(self.grant)
 
