@@ -56,17 +56,20 @@ class RunningServer:
         options: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         """Remember what to run.
 
         `folder` takes the data and the log, `options` go to `serve` as they are, `settings` are `OPENECR_*`
-        variables for it. Without a `port` any free one is taken.
+        variables for it. Without a `port` any free one is taken. `wrapper` is a command that becomes the server,
+        after arranging that it is traced for example.
         """
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.port = port or free_port()
         self.tls = tls
         self._options = list(options)
+        self._wrapper = list(wrapper)
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] | None = None
@@ -94,7 +97,8 @@ class RunningServer:
 
     def start(self) -> Self:
         """Run the server and come back when it says that it is ready."""
-        command = [sys.executable, "-m", "openecr", "serve", "--data", str(self.data), "--host", "127.0.0.1"]
+        command = [*self._wrapper, sys.executable, "-m", "openecr", "serve"]
+        command += ["--data", str(self.data), "--host", "127.0.0.1"]
         command += ["--port", str(self.port), *(["--tls", "auto"] if self.tls else []), *self._options]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -243,9 +247,10 @@ def running_server(
     options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     port: int | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
     """A server for as long as the block lasts; afterwards it must stop as promised."""
-    running = RunningServer(folder, tls=tls, options=options, settings=settings, port=port)
+    running = RunningServer(folder, tls=tls, options=options, settings=settings, port=port, wrapper=wrapper)
     running.start()
     try:
         yield running

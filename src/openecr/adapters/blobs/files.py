@@ -350,13 +350,13 @@ def _list(folder: Path) -> list[str]:
 
 
 def _remove(files: Sequence[Path]) -> None:
-    """Remove files so that none comes back after a crash, when nobody would know it any more."""
-    folders: set[Path] = set()
+    """Remove files so that none comes back after a crash, when nobody would know it any more.
+
+    The folder of a file that is not there is synced too: a server that was killed may have removed it just before.
+    """
     for file in files:
-        with suppress(FileNotFoundError):
-            file.unlink()
-            folders.add(file.parent)
-    for folder in folders:
+        file.unlink(missing_ok=True)
+    for folder in {file.parent for file in files}:
         _sync_folder(folder)
 
 

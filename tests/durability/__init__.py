@@ -1,0 +1,1 @@
+"""Proofs that what was acknowledged survives: traces of system calls, losses of power, kills, old data folders."""
