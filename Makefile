@@ -6,6 +6,7 @@
 #   make check                        the same without the tests
 #   make unit                         the quick tests
 #   make format                       put the code in shape
+#   make fuzz                         200,000 malformed requests to each face (some minutes)
 #   make bench                        compare the speed with CNCF Distribution's (needs Go)
 #   make tools                        build the outside clients that some tests drive (needs Go)
 
@@ -30,7 +31,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help serve test check format-check lint types pyright imports unit format bench tools clean
+.PHONY: help serve test check format-check lint types pyright imports unit format fuzz bench tools clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,9 @@ unit: .venv/.synced
 format: .venv/.synced
 	@$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+fuzz: .venv/.synced
+	@OPENECR_FUZZ_REQUESTS=$${OPENECR_FUZZ_REQUESTS:-200000} $(BIN)/pytest -n 0 -s tests/fuzz $(ARGS)
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)

@@ -146,6 +146,13 @@ class Line:
             parts.append(more)
         return b"".join(parts)
 
+    def end(self) -> None:
+        """Say that nothing more will be sent."""
+        try:
+            self.raw.shutdown(socket.SHUT_WR)
+        except OSError:  # the server was quicker
+            return
+
     def close(self) -> None:
         """Close at once, whatever was on its way."""
         self.raw.close()
