@@ -24,7 +24,7 @@ from openecr.domain.errors import (
 from openecr.domain.images import ImageId
 from tests.contract.databases import Databases
 from tests.contract.galleries import grant_for, image_of, index_of
-from tests.contract.shelves import NO_GRACE, chunks_of, digests_of
+from tests.contract.shelves import ALL_REPOSITORIES, NO_GRACE, chunks_of, digests_of
 from tests.contract.test_collection_races import Race
 from tests.contract.turns import errors_of
 
@@ -264,3 +264,21 @@ async def test_what_is_being_downloaded_stays_until_its_time(databases: Database
         await race.check()
     await race.end()
     await race.files.close()
+
+
+async def test_a_repository_that_is_deleted_beside_the_purge_is_purged_whole(race: Race) -> None:
+    async for take_turns in race.orders:
+        await race.begin()
+        layer = race.name("layer")
+        await race.push_image(layer, layer)
+
+        async def delete() -> None:
+            await race.repositories.delete(race.grant, force=True)
+
+        step = race.collection.purge_repositories
+        assert errors_of(await take_turns(delete, step, step)) == []
+
+        await race.collection.run(step)
+        await race.take()
+        assert await race.rows(ALL_REPOSITORIES) == []
+        assert await race.locations() == set()

@@ -284,8 +284,7 @@ async def test_a_caller_that_goes_away_leaves_a_unit_done_or_undone_but_whole(da
         for _ in range(number):
             await asyncio.sleep(0)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})  # where the disk is quick, it was done before
     await database.write(adding("last"))  # whatever was under way has ended before this
     found = await database.scan(names)
     halves = [name[:2] for name in found if name != "last"]

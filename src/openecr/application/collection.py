@@ -47,6 +47,7 @@ class Collection:
         self._limits = limits
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
+        self._dead_images: list[int] = []
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -133,9 +134,20 @@ class Collection:
 
     async def purge_repositories(self) -> bool:
         """Remove some of what one deleted repository held; at last its row."""
+        # What fails is looked for again.
+        dead, self._dead_images = self._dead_images, []
+        dead = dead or await self._database.scan(
+            lambda connection: purging.list_dead_images(connection, limit=self._window_rows)
+        )
+        if dead:
+            done = await self._database.write(
+                lambda connection: purging.purge_images(connection, dead, limit=self._step_rows)
+            )
+            self._dead_images = dead[done:]
+            return True
         now, late = self._clock.now(), self._removed_not_before()
         return await self._database.write(
-            lambda connection: purging.purge_some(connection, now=now, late=late, limit=self._step_rows)
+            lambda connection: purging.purge_rest(connection, now=now, late=late, limit=self._step_rows)
         )
 
     async def prune_pull_times(self) -> bool:

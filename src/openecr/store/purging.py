@@ -1,5 +1,7 @@
 """Purging a deleted repository, a bounded number of rows at a time."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Column, ColumnElement, bindparam, delete, func, select
 
 from openecr.store import blobs, uploads
@@ -28,8 +30,18 @@ def _rows_of(column: Column[int]) -> ColumnElement[int]:
     return select(func.count()).select_from(column.table).where(column == IMAGES.c.id).scalar_subquery()
 
 
-# By digest, since an index leads there: the newest of many images would be looked for among all of them.
-LIST_IMAGES = Statement(
+# By id, in which order they lie in the tables. All of a repository's are looked at to find the first ones: outside of
+# a unit of work, and many at a time.
+LIST_DEAD_IMAGES = Statement(
+    select(IMAGES.c.id)
+    .where(IMAGES.c.repository_id == bindparam("repository_id"))
+    .order_by(IMAGES.c.id)
+    .limit(bindparam("limit"))
+)
+FIND_IMAGE = Statement(
+    select(IMAGES.c.id).where(IMAGES.c.repository_id == bindparam("repository_id")).limit(1)
+)
+COUNT_ROWS = Statement(
     select(
         IMAGES.c.id,
         _rows_of(IMAGE_CHILDREN.c.child_id),
@@ -37,9 +49,8 @@ LIST_IMAGES = Statement(
         + _rows_of(IMAGE_BLOBS.c.image_id)
         + _rows_of(IMAGE_CHILDREN.c.image_id),
     )
-    .where(IMAGES.c.repository_id == bindparam("repository_id"))
-    .order_by(IMAGES.c.digest)
-    .limit(bindparam("limit"))
+    .where(is_one_of(IMAGES.c.id, "image_ids"))
+    .order_by(IMAGES.c.id)
 )
 LIST_PARENTS = Statement(
     select(IMAGE_CHILDREN.c.image_id)
@@ -78,8 +89,35 @@ REMOVE_LINKS = Statement(
 REMOVE_REPOSITORY = Statement(delete(REPOSITORIES).where(REPOSITORIES.c.id == bindparam("repository_id")))
 
 
-def purge_some(connection: Connection, *, now: int, late: int, limit: int) -> bool:
-    """Purge a piece of the oldest deleted repository, of about `limit` rows; False where there is none.
+def list_dead_images(connection: Connection, *, limit: int) -> list[int]:
+    """Return images of the oldest deleted repository: nobody can reach them, or bring them back."""
+    row = connection.fetch_one(FIND_DELETED)
+    if row is None:
+        return []
+    found = connection.fetch_all(LIST_DEAD_IMAGES, repository_id=int(row[0]), limit=limit)
+    return [int(image_id) for (image_id,) in found]
+
+
+def purge_images(connection: Connection, image_ids: Sequence[int], *, limit: int) -> int:
+    """Remove dead images with all that hangs on them, about `limit` rows; return how many of them are done with."""
+    pieces = image_ids[: limit // _ROWS_OF_AN_IMAGE + 1]
+    chosen: list[int] = []
+    rows = 0
+    for image_id, parents, more in connection.fetch_all(COUNT_ROWS, image_ids=as_list(pieces)):
+        rows += _ROWS_OF_AN_IMAGE + parents + more
+        if chosen and rows > limit:
+            break
+        if parents > limit:  # of one child there may be as many as the repository has images
+            _release(connection, image_id, limit=limit)
+            return pieces.index(image_id)
+        chosen.append(image_id)
+    for statement in OF_IMAGES if chosen else ():
+        connection.execute(statement, image_ids=as_list(chosen))
+    return pieces.index(chosen[-1]) + 1 if chosen else len(pieces)
+
+
+def purge_rest(connection: Connection, *, now: int, late: int, limit: int) -> bool:
+    """Purge a piece of the oldest deleted repository, once its images are gone; False where there is none.
 
     `now` and `late` are when bytes may go that nobody uses any more, and that a request may still use.
     """
@@ -87,32 +125,14 @@ def purge_some(connection: Connection, *, now: int, late: int, limit: int) -> bo
     if row is None:
         return False
     repository_id = int(row[0])
+    has_images = connection.fetch_one(FIND_IMAGE, repository_id=repository_id) is not None
     if not (
-        _purge_images(connection, repository_id, limit=limit)
+        has_images  # it was deleted since somebody looked for them
         or _purge_uploads(connection, repository_id, now=now, late=late, limit=limit)
         or _purge_links(connection, repository_id, late=late, limit=limit)
     ):
         connection.execute(REMOVE_REPOSITORY, repository_id=repository_id)
     return True
-
-
-def _purge_images(connection: Connection, repository_id: int, *, limit: int) -> bool:
-    """Remove images with all that hangs on them: a dead index keeps no child."""
-    chosen: list[int] = []
-    rows = 0
-    for image_id, parents, more in connection.fetch_all(
-        LIST_IMAGES, repository_id=repository_id, limit=limit // _ROWS_OF_AN_IMAGE + 1
-    ):
-        rows += _ROWS_OF_AN_IMAGE + parents + more
-        if chosen and rows > limit:
-            break
-        if parents > limit:  # of one child there may be as many as the repository has images
-            _release(connection, image_id, limit=limit)
-            return True
-        chosen.append(image_id)
-    for statement in OF_IMAGES if chosen else ():
-        connection.execute(statement, image_ids=as_list(chosen))
-    return bool(chosen)
 
 
 def _release(connection: Connection, child_id: int, *, limit: int) -> None:
