@@ -10,6 +10,7 @@ from openecr.application.image_batches import Deleted, Found, delete_batch, get_
 from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
+from openecr.application.rooms import Rooms
 from openecr.domain import manifests
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
@@ -36,8 +37,7 @@ _INLINE_BYTES = 64 * 1024
 """Longer manifests are hashed and parsed beside the event loop."""
 
 _INLINE_TAGS = 100
-_FEW_IMAGES = 1_000
-"""So many are counted in the event loop; a longer count takes a thread, which costs a push more than the count."""
+"""A longer page is read in a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class Images:
         self._pull_times = pull_times
         self._clock = clock
         self._limits = limits
+        self._rooms = Rooms()
 
     # --- push ---
 
@@ -123,19 +124,17 @@ class Images:
 
     async def _check_quota(self, repository: Repository, digest: Digest) -> None:
         """Counted before the unit: counting inside would make all pushes to a repository wait for each other."""
-        limit = self._limits.images_per_repository
-        few = min(limit, _FEW_IMAGES)
-        if not await self._database.read(
-            lambda connection: images.has_at_least(connection, repository.id, few)
-        ):
+        if self._rooms.take(repository.id):
             return
+        limit = self._limits.images_per_repository
 
-        def is_full(connection: Connection) -> bool:
-            return images.has_at_least(connection, repository.id, limit) and (
-                images.find(connection, repository.id, str(digest)) is None
-            )
+        def counted(connection: Connection) -> tuple[int, bool]:
+            count = images.count(connection, repository.id)
+            return count, count >= limit and images.find(connection, repository.id, str(digest)) is None
 
-        if await self._database.scan(is_full):
+        count, is_refused = await self._database.scan(counted)
+        self._rooms.count(repository.id, limit - count)
+        if is_refused:
             raise LimitExceeded(
                 message=f"The repository with name '{repository.name}' in registry with id "
                 f"'{repository.registry.account_id}' already has the maximum allowed number of images "

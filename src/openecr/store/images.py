@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from openecr.domain.digests import Digest
 from openecr.domain.images import Image, StoredManifest
@@ -55,7 +55,7 @@ FIND_CHILDREN = Statement(
 )
 LIST_KNOWN = Statement(select(_I.id).where(is_one_of(_I.id, "image_ids")))
 TAGS_OF = Statement(select(_T.tag).where(_T.image_id == bindparam("image_id")).order_by(_T.tag))
-NTH_IMAGE = Statement(select(_I.id).where(_IN_REPOSITORY).limit(1).offset(bindparam("skip")))
+COUNT = Statement(select(func.count()).select_from(IMAGES).where(_IN_REPOSITORY))
 ADD = Statement(
     insert(IMAGES).returning(_I.id),
     columns=(
@@ -158,11 +158,10 @@ def list_known(connection: Connection, image_ids: Iterable[int]) -> set[int]:
     return {int(row[0]) for row in connection.fetch_all(LIST_KNOWN, image_ids=as_list(image_ids))}
 
 
-def has_at_least(connection: Connection, repository_id: int, count: int) -> bool:
-    """Tell whether a repository has so many images; costs a step per image."""
-    return count == 0 or (
-        connection.fetch_one(NTH_IMAGE, repository_id=repository_id, skip=count - 1) is not None
-    )
+def count(connection: Connection, repository_id: int) -> int:
+    """Return how many images a repository has; costs a step per image."""
+    row = connection.fetch_one(COUNT, repository_id=repository_id)
+    return 0 if row is None else int(row[0])
 
 
 def add(

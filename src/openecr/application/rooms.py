@@ -1,0 +1,32 @@
+"""How much room a repository has below a quota, remembered between pushes: counting costs a step for each row."""
+
+from collections import OrderedDict
+
+REPOSITORIES_KEPT = 4096
+
+
+class Rooms:
+    """What may still be added before it must be counted again.
+
+    Half of the room that was counted is given out, so that a second process, which counts for itself, cannot take a
+    repository far beyond its quota; near the quota every push counts. Deletions make more room than is known here.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: OrderedDict[int, int] = OrderedDict()
+
+    def take(self, repository_id: int) -> bool:
+        """Use one place, if there is one that is known."""
+        room = self._rooms.get(repository_id, 0)
+        if room <= 0:
+            return False
+        self._rooms[repository_id] = room - 1
+        self._rooms.move_to_end(repository_id)
+        return True
+
+    def count(self, repository_id: int, room: int) -> None:
+        """Note how much room was counted, before the addition that asked for it."""
+        self._rooms[repository_id] = room // 2
+        self._rooms.move_to_end(repository_id)
+        while len(self._rooms) > REPOSITORIES_KEPT:
+            self._rooms.popitem(last=False)
