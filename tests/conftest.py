@@ -25,14 +25,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, which shares their fixtures, unless they name another group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Why a test was skipped, as its author wrote it."""
     if isinstance(report.longrepr, tuple):
