@@ -182,6 +182,16 @@ def _rename(names: "dict[str, File | Folder]", change: _Rename) -> None:
     names.update(change.come)
 
 
+def _unsynced(folder: Folder, path: str) -> Iterator[str]:
+    for change in folder.pending:
+        yield from (f"{path}/{name}" for name in {*change.gone, *change.come})
+    for name, node in folder.live.items():
+        if isinstance(node, Folder):
+            yield from _unsynced(node, f"{path}/{name}")
+        elif node.pending:
+            yield f"{path}/{name}"
+
+
 @dataclass(slots=True)
 class _Opened:
     node: File | Folder
@@ -229,6 +239,10 @@ class FileSystem:
     def after_loss(self, target: Path, chance: Chance) -> None:
         """Write into an empty folder what may be found after a loss of power at this instant."""
         self._write_out(self._root, target, chance)
+
+    def unsynced(self) -> list[str]:
+        """The paths, below the root, of everything that a loss of power at this instant might take or change."""
+        return sorted(set(_unsynced(self._root, "")))
 
     def _write_out(self, folder: Folder, target: Path, chance: Chance) -> None:
         for name, node in folder.after_loss(chance).items():

@@ -14,16 +14,29 @@ _OTHERS = 0o077
 
 
 def ensure_private_folder(path: Path) -> None:
-    """Make a folder, with its parents, that only its owner may enter. Raises CannotStart."""
+    """Make a folder, with its parents, durably, that only its owner may enter. Raises CannotStart."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
+        _make_parents(path.parent)
+        try:
             path.mkdir(mode=FOLDER_MODE)
+        except FileExistsError:
+            # Somebody who was killed may have made it just before. Where we may not look, we did not make it.
+            with suppress(PermissionError):
+                sync_folder(path.parent)
+        else:
             sync_folder(path.parent)
         if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
             path.chmod(FOLDER_MODE)
     except OSError as error:
         raise CannotStart(message=f"cannot use the folder {path}: {error.strerror}") from error
+
+
+def _make_parents(path: Path) -> None:
+    if path.exists():
+        return
+    _make_parents(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def write_private_file(path: Path, content: bytes) -> None:

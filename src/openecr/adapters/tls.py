@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from openecr.adapters.private_files import ensure_private_folder, write_private_file
+from openecr.adapters.private_files import ensure_private_folder, sync_folder, write_private_file
 from openecr.domain.errors import CannotStart
 
 AUTHORITY_DAYS = 3650
@@ -101,6 +101,8 @@ def ensure_certificate(data: Path, names: Sequence[str], *, now_at: int) -> TlsF
     now = _instant(now_at)
     try:
         ensure_private_folder(folder)
+        if any(folder.iterdir()):
+            sync_folder(folder)  # who made what lies there may have been killed before it was durable
         authority = _authority(folder / "ca.pem", folder / "ca.key", now)
         wanted = tuple(map(_name, names))
         current = _load(files.certificate, files.key)

@@ -363,8 +363,9 @@ def _remove(files: Sequence[Path]) -> None:
 def _concatenate(parts: Sequence[Path], target: Path) -> None:
     descriptor = _create(target)
     try:
+        behind = WriteBehind(descriptor, SYNC_RANGE)
         for part in parts:
-            _append_file(part, descriptor)
+            _append_file(part, descriptor, behind)
         os.fsync(descriptor)
     except BaseException:
         with suppress(OSError):
@@ -375,11 +376,11 @@ def _concatenate(parts: Sequence[Path], target: Path) -> None:
     _sync_folder(target.parent)
 
 
-def _append_file(part: Path, target: int) -> None:
+def _append_file(part: Path, target: int, behind: WriteBehind) -> None:
     source = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while _copy_some(source, target) > 0:
-            os.fdatasync(target)
+        while copied := _copy_some(source, target):
+            behind.wrote(copied)
     finally:
         os.close(source)
 

@@ -5,7 +5,12 @@ import re
 from pathlib import Path
 
 from openecr.adapters.keys.ring import MASTER_KEY_BYTES, MasterKeyRing
-from openecr.adapters.private_files import create_private_file, ensure_private_folder, others_may_read
+from openecr.adapters.private_files import (
+    create_private_file,
+    ensure_private_folder,
+    others_may_read,
+    sync_folder,
+)
 from openecr.domain.errors import CannotStart
 
 _FILE_NAME = re.compile(r"master-([0-9]{1,9})\.key", re.ASCII)
@@ -28,6 +33,8 @@ def open_key_ring(data: Path, *, may_create: bool) -> MasterKeyRing:
     if not files:
         add_master_key(data)
         files = _key_files(folder)
+    else:
+        _sync(folder)
     return MasterKeyRing({number: _read(path) for number, path in files.items()})
 
 
@@ -41,6 +48,14 @@ def add_master_key(data: Path) -> Path:
     except OSError as error:
         raise CannotStart(message=f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def _sync(folder: Path) -> None:
+    """Make keys durable before anything is sealed with them: who made them may have been killed before that."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise CannotStart(message=f"cannot use the folder {folder}: {error.strerror}") from error
 
 
 def _key_files(folder: Path) -> dict[int, Path]:
