@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from openecr.application.collection import Collection
 from openecr.application.images import PutRules
@@ -16,7 +16,7 @@ from openecr.domain.repositories import Repository
 from openecr.store import image_lists, repositories
 from openecr.store.connections import Connection, SqliteConnection
 from openecr.store.statements import Statement
-from openecr.store.tables import METADATA
+from openecr.store.tables import IMAGE_TAGS, IMAGES, METADATA
 from tests.contract.crowds import HOW_MANY, CountingDatabase, digest_of, store_crowd, tag_of
 from tests.contract.databases import Databases
 from tests.contract.galleries import REGISTRY, grant_for, image_of, index_of
@@ -114,6 +114,11 @@ async def rows_left(shelf: Shelf) -> dict[str, int]:
     return await shelf.database.scan(scan)
 
 
+async def rows_of(shelf: Shelf, table: Table) -> int:
+    """How many rows a table has."""
+    return (await rows_left(shelf)).get(table.name, 0)
+
+
 async def test_a_deleted_repository_is_purged_in_small_steps_between_other_pushes(
     shelf: CrowdedShelf,
 ) -> None:
@@ -162,6 +167,43 @@ async def test_a_child_of_very_many_indexes_with_many_tags_is_purged_in_small_st
     assert max(shelf.counting.rows_of_units) <= 3 * 6
     await shelf.collect_everything()
     assert await rows_left(shelf) == {}
+
+
+async def test_images_of_very_many_layers_and_tags_are_deleted_in_several_units(shelf: CrowdedShelf) -> None:
+    await shelf.open("crowd")
+    names = [f"layer {number}" for number in range(30)]
+    for name in names:
+        await shelf.push(name.encode())
+    pushed: list[ImageId] = []
+    for number in range(20):
+        image = (
+            await shelf.images.put(
+                shelf.grant,
+                image_of(names[0], names, about=number),
+                media_type=None,
+                tags=[f"{number}-{each}" for each in range(90)],
+                rules=PutRules.REGISTRY,
+            )
+        ).image
+        pushed.append(ImageId(digest=str(image.digest)))
+    index = await shelf.images.put(
+        shelf.grant, index_of(pushed[-1].digest or ""), media_type=None, rules=PutRules.REGISTRY
+    )
+    missing = ImageId(tag="missing")
+    shelf.counting.rows_of_units.clear()
+
+    deleted, failures = await shelf.images.batch_delete(
+        shelf.grant, [pushed[-1], missing, *pushed[:-1], ImageId(digest=str(index.image.digest))]
+    )
+
+    assert len(shelf.counting.rows_of_units) == 3
+    assert max(shelf.counting.rows_of_units) <= UNIT_ROWS + 200
+    assert {each.digest for each in deleted} == {
+        each.digest for each in (*pushed, ImageId(digest=str(index.image.digest)))
+    }
+    assert len(deleted) == 20 * 90 + 1
+    assert [failure.image_id for failure in failures] == [missing]
+    assert await rows_of(shelf, IMAGE_TAGS) == await rows_of(shelf, IMAGES) == 0
 
 
 # --- on SQLite, which counts its own instructions ---------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """BatchGetImage and BatchDeleteImage: each identifier is answered on its own (ECR API reference)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from openecr.domain.errors import LimitExceeded
 from openecr.domain.images import FailureCode, Image, ImageFailure, ImageId, TaggedManifest
@@ -56,23 +57,51 @@ def get_batch(
     return found, failures
 
 
-def delete_batch(connection: Connection, repository_id: int, image_ids: Sequence[ImageId]) -> Deleted:
-    """Delete by digest (the image and every tag) or by tag (with its last tag the image goes).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """How far a BatchDeleteImage has come: what its identifiers named, which of them wait, and what was deleted."""
+
+    resolved: Mapping[ImageId, Image | ImageFailure]
+    pending: Mapping[ImageId, Image]
+    deleted: tuple[ImageId, ...] = ()
+
+    @property
+    def outcome(self) -> Deleted:
+        """Return what is told in the end: what was deleted, and failures in the order in which they were named."""
+        return list(self.deleted), [each for each in self.resolved.values() if isinstance(each, ImageFailure)]
+
+
+def begin_deletion(connection: Connection, repository_id: int, image_ids: Sequence[ImageId]) -> Deletion:
+    """Find what is to be deleted: by digest (the image and every tag) or by tag (with its last tag the image goes)."""
+    resolved = {each: _resolve(connection, repository_id, each) for each in dict.fromkeys(image_ids)}
+    pending = {each: image for each, image in resolved.items() if isinstance(image, Image)}
+    return Deletion(resolved=resolved, pending=pending)
+
+
+def delete_some(connection: Connection, repository_id: int, deletion: Deletion, *, limit: int) -> Deletion:
+    """Delete until about `limit` rows have gone; nothing is pending at the end.
 
     An image that an index names goes after the index, so that both may be in one call, in any order. What one
     identifier has deleted is no failure for another that names the same.
     """
-    deletion = _Deletion(connection, repository_id)
-    resolved = {each: _resolve(connection, repository_id, each) for each in dict.fromkeys(image_ids)}
-    pending = {each: image for each, image in resolved.items() if isinstance(image, Image)}
-    failures = {each: failure for each, failure in resolved.items() if isinstance(failure, ImageFailure)}
-    while pending:
-        blocked = {each: image for each, image in pending.items() if not deletion.delete(each, image)}
+    unit = _Deletion(connection, repository_id)
+    pending = dict(deletion.pending)
+    failures: dict[ImageId, ImageFailure] = {}
+    while pending and unit.rows < limit:
+        blocked = {
+            each: image
+            for each, image in pending.items()
+            if unit.rows >= limit or not unit.delete(each, image)
+        }
         if len(blocked) == len(pending):
-            failures |= {each: deletion.explain(each, image) for each, image in blocked.items()}
-            break
+            failures = {each: unit.explain(each, image) for each, image in blocked.items()}
+            blocked = {}
         pending = blocked
-    return deletion.deleted, [failures[each] for each in resolved if each in failures]
+    return Deletion(
+        resolved={**deletion.resolved, **failures},
+        pending=pending,
+        deleted=(*deletion.deleted, *unit.deleted),
+    )
 
 
 def entries_of(image: Image) -> list[ImageId]:
@@ -82,12 +111,13 @@ def entries_of(image: Image) -> list[ImageId]:
 
 
 class _Deletion:
-    """One BatchDeleteImage in its transaction."""
+    """One unit of a BatchDeleteImage. `rows`: about how many were changed."""
 
     def __init__(self, connection: Connection, repository_id: int) -> None:
         self._connection = connection
         self._repository_id = repository_id
         self.deleted: list[ImageId] = []
+        self.rows = 0
 
     def delete(self, image_id: ImageId, found: Image) -> bool:
         """Do what one identifier asks for; False where an index keeps the image."""
@@ -96,10 +126,12 @@ class _Deletion:
             return True  # another identifier of this call has deleted it
         if image_id.tag is not None and len(image.tags) > 1:
             images.remove_tag(self._connection, self._repository_id, image_id.tag)
+            self.rows += 1
             self.deleted.append(ImageId(digest=str(image.digest), tag=image_id.tag))
             return True
         if images.list_parents(self._connection, image.id, limit=1):
             return False
+        self.rows += images.count_rows(self._connection, image.id) + len(image.tags)
         images.remove(self._connection, image.id)
         self.deleted += entries_of(image)
         return True

@@ -6,7 +6,14 @@ from functools import partial
 
 import anyio.to_thread
 
-from openecr.application.image_batches import Deleted, Found, delete_batch, get_batch
+from openecr.application.image_batches import (
+    Deleted,
+    Deletion,
+    Found,
+    begin_deletion,
+    delete_some,
+    get_batch,
+)
 from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -35,6 +42,9 @@ __all__ = ["Images", "PutImage", "PutRules"]
 
 _INLINE_BYTES = 64 * 1024
 """Longer manifests are hashed and parsed beside the event loop."""
+
+_DELETED_ROWS = 1_000
+"""A unit of work ends after so many: images may have a thousand layers, and a thousand tags, each."""
 
 _INLINE_TAGS = 100
 """A longer page is read in a thread."""
@@ -173,14 +183,18 @@ class Images:
     # --- deletion ---
 
     async def batch_delete(self, grant: Grant, image_ids: Sequence[ImageId]) -> Deleted:
-        """Delete images and tags, each identifier on its own (BatchDeleteImage)."""
+        """Delete images and tags, each identifier on its own (BatchDeleteImage): in one unit, or in several of many."""
         repository = grant.require_repository()
 
-        def unit(connection: Connection) -> Deleted:
+        def unit(connection: Connection, deletion: Deletion | None) -> Deletion:
             repositories.require_live(connection, repository)
-            return delete_batch(connection, repository.id, image_ids)
+            begun = deletion or begin_deletion(connection, repository.id, image_ids)
+            return delete_some(connection, repository.id, begun, limit=_DELETED_ROWS)
 
-        return await self._database.write(unit)
+        deletion = await self._database.write(partial(unit, deletion=None))
+        while deletion.pending:
+            deletion = await self._database.write(partial(unit, deletion=deletion))
+        return deletion.outcome
 
     async def delete_tag(self, grant: Grant, tag: str) -> None:
         """Remove a tag; the image stays. Raises ManifestNotFound."""

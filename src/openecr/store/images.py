@@ -80,6 +80,9 @@ PUT_TAG = insert_or_replace(
 )
 REMOVE_TAG = Statement(delete(IMAGE_TAGS).where(*_IS_NAMED))
 REMOVE = Statement(delete(IMAGES).where(_I.id == bindparam("image_id")))
+_BLOBS_OF = select(func.count()).where(IMAGE_BLOBS.c.image_id == _I.id).scalar_subquery()
+_CHILDREN_OF = select(func.count()).where(_C.image_id == _I.id).scalar_subquery()
+COUNT_REFERENCES = Statement(select(_BLOBS_OF + _CHILDREN_OF).where(_I.id == bindparam("image_id")))
 PARENTS_OF = Statement(
     select(_I.digest)
     .join_from(IMAGE_CHILDREN, IMAGES, _C.image_id == _I.id)
@@ -218,6 +221,13 @@ def remove_tag(connection: Connection, repository_id: int, tag: str) -> bool:
 def remove(connection: Connection, image_id: int) -> None:
     """Remove an image with its manifest, tags and references. Raises ConstraintViolated while an index names it."""
     connection.execute(REMOVE, image_id=image_id)
+
+
+def count_rows(connection: Connection, image_id: int) -> int:
+    """Return how many rows go with an image beside its tags: itself, its manifest and its references."""
+    row = connection.fetch_one(COUNT_REFERENCES, image_id=image_id)
+    assert row is not None
+    return 2 + int(row[0])
 
 
 def list_parents(connection: Connection, image_id: int, *, limit: int = 100) -> list[str]:
