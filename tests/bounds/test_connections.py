@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,11 @@ def test_connections_that_went_away_make_room(small_site: Site) -> None:
         line.close()
 
     small_site.assert_alive()
+
+
+def test_the_server_may_open_more_files_than_a_shell_gives_it(small_site: Site) -> None:
+    limits = Path(f"/proc/{small_site.server.process.pid}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    soft, hard = (int(word) for word in line.split()[3:5])
+
+    assert soft >= min(hard, 65_536)
