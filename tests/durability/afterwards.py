@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.clients.images import OCI_MANIFEST, digest_of
-from tests.durability.histories import Found, Key, differences
+from tests.durability.histories import Found, Key, differences, observed
 from tests.scenario.drivers import InProcessDriver, in_process_driver
 
 _LOCATIONS = " UNION ALL ".join(
@@ -25,7 +25,7 @@ def losses(
     try:
         with in_process_driver(data) as driver:
             found = [] if driver.server.root_key == root_key else ["the root key is another one"]
-            found += differences(expected, lambda path: _get(driver, path, authorization))
+            found += differences(expected, observed(expected, lambda path: _get(driver, path, authorization)))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from opening is what the test wants to know
         return [f"it does not open: {error!r}"]
     return found + damages(data)

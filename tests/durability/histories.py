@@ -19,6 +19,9 @@ Ticket = tuple[int, int]
 """Which answer acknowledges a change: the client's port, and how many answers came there before."""
 
 LIVE = b"live"
+NOBODY: Ticket = (0, 0)
+"""Stands for an answer that no client got."""
+
 _PATIENCE_SECONDS = 60.0
 
 
@@ -64,6 +67,13 @@ class History:
             enough = self._lock.wait_for(lambda: self.acknowledged >= count, _PATIENCE_SECONDS)
         assert enough, "the clients got nowhere"
 
+    def settle(self, found: Mapping[Key, bytes | str | None]) -> None:
+        """Note what became of requests that were never answered."""
+        with self._lock:
+            for key, value in found.items():
+                if not self.changes[key][-1].is_acknowledged and not isinstance(value, str):
+                    self.changes[key].append(Change(values={key: value}, ticket=NOBODY))
+
     def keys_of(self, repository_name: str) -> list[Key]:
         """Everything that was ever in a repository."""
         with self._lock:
@@ -105,14 +115,17 @@ Ask = Callable[[str], Found]
 """GET of a path, by somebody who may read everything."""
 
 
+def observed(keys: Iterable[Key], ask: Ask) -> dict[Key, bytes | str | None]:
+    """What stands under each key; in words what is wrong with it, whatever was expected."""
+    return {key: _value_of(key, ask(_path_of(key))) for key in keys}
+
+
 def differences(
-    expected: Mapping[Key, tuple[bytes | None, ...]], ask: Ask, *, keys: Iterable[Key] | None = None
+    expected: Mapping[Key, tuple[bytes | None, ...]], found: Mapping[Key, bytes | str | None]
 ) -> list[str]:
     """Compare what a server holds with what it may hold; a line for each difference."""
     wrong: list[str] = []
-    for key in expected if keys is None else keys:
-        found = ask(_path_of(key))
-        value = _value_of(key, found)
+    for key, value in found.items():
         if isinstance(value, str):
             wrong.append(f"{key}: {value}")
         elif value not in expected[key]:
@@ -136,7 +149,6 @@ def _path_of(key: Key) -> str:
 
 
 def _value_of(key: Key, found: Found) -> bytes | str | None:
-    """What stands under a key, or in words what is wrong whatever was expected."""
     match found.status:
         case http.HTTPStatus.NOT_FOUND:
             return None

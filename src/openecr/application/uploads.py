@@ -71,7 +71,7 @@ class _Received:
         """Return which of `digests` the upload has, where this request brought all of it and that can be told."""
         if part.upload.received_bytes > 0 or self.size_bytes == 0 or self.interrupted is not None:
             return None
-        computed = set() if self.digest is None else self.digest.digests()
+        computed = set[Digest]() if self.digest is None else self.digest.digests()
         return next((digest for digest in digests if digest in computed), None)
 
 
