@@ -8,6 +8,7 @@
 #   make format                       put the code in shape
 #   make fuzz                         200,000 malformed requests to each face (some minutes)
 #   make bench                        compare the speed with CNCF Distribution's (needs Go)
+#   make fixture                      keep a data folder of this version, which all later ones must open
 #   make tools                        build the outside clients that some tests drive (needs Go)
 
 SHELL := /bin/bash
@@ -73,6 +74,9 @@ fuzz: .venv/.synced
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)
+
+fixture: .venv/.synced
+	@$(BIN)/python -m tests.durability.data_folders
 
 tools:
 	@.ci/tools
