@@ -58,6 +58,9 @@ NEEDED = Statement(
     .join_from(IMAGE_BLOBS, LINKS, _OF_IMAGES, isouter=True)
     .join(BLOBS, LINKS.c.blob_id == BLOBS.c.id, isouter=True)
 )
+SEAL = Statement(
+    update(BLOBS).where(BLOBS.c.digest == bindparam("the_digest")).values(header=bindparam("the_header"))
+)
 LOSE = Statement(update(BLOBS).where(BLOBS.c.digest == bindparam("the_digest")).values(state="lost"))
 
 
@@ -167,6 +170,12 @@ class Shelf:
     async def read(self, blob: StoredBlob) -> bytes:
         """Read all of a blob."""
         return b"".join([chunk async for chunk in self.blobs.open(blob, 0, blob.size_bytes)])
+
+    async def seal(self, digest: Digest, header: bytes) -> None:
+        """Let a row say that its bytes are in a format, as a later version may have left it."""
+        await self.database.write(
+            lambda connection: connection.execute(SEAL, the_digest=str(digest), the_header=header)
+        )
 
     async def lose(self, digest: Digest) -> None:
         """Let a blob have proved bad."""

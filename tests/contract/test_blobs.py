@@ -21,6 +21,7 @@ from openecr.domain.errors import (
     LayerNotFound,
     LinkExpired,
     RepositoryNotFound,
+    Unavailable,
 )
 from openecr.domain.repositories import Encryption, RepositorySettings
 from openecr.testing.clocks import MovableClock
@@ -73,6 +74,28 @@ async def test_a_part_of_a_blob_is_read(shelf: Shelf) -> None:
     path = shelf.blobs.path(blob)
     assert path is not None
     assert path.read_bytes() == CONTENT
+
+
+async def test_bytes_in_a_format_that_is_not_known_are_never_sent_as_they_are(shelf: Shelf) -> None:
+    await shelf.push(CONTENT)
+    await shelf.seal(DIGEST, b"a later format")
+    blob = await shelf.blobs.get(shelf.grant, DIGEST)
+
+    assert blob.header == b"a later format"
+    assert shelf.blobs.path(blob) is None
+    with pytest.raises(Unavailable):
+        _ = [chunk async for chunk in shelf.blobs.open(blob, 0, len(CONTENT))]
+
+
+async def test_lost_bytes_that_are_pushed_again_are_in_clear_whatever_the_old_ones_were(shelf: Shelf) -> None:
+    await shelf.push(CONTENT)
+    await shelf.seal(DIGEST, b"a later format")
+    await shelf.lose(DIGEST)
+    await shelf.push(CONTENT)
+    blob = await shelf.blobs.get(shelf.grant, DIGEST)
+
+    assert blob.header is None
+    assert [chunk async for chunk in shelf.blobs.open(blob, 0, len(CONTENT))] == [CONTENT]
 
 
 async def test_a_lost_blob_is_nowhere(shelf: Shelf, mounting: None) -> None:

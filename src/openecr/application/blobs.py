@@ -87,11 +87,11 @@ class Blobs:
 
     def path(self, blob: StoredBlob) -> Path | None:
         """Return the file that holds the blob's bytes in clear, if there is one."""
-        return self._blobs.path(blob.location)
+        return self._blobs.path(blob.location, header=blob.header)
 
     def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read bytes [start, stop) of a blob. Raises Unavailable."""
-        return self._blobs.open(blob.location, start, stop)
+        return self._blobs.open(blob.location, start, stop, header=blob.header)
 
     async def check(
         self, grant: Grant, digests: Sequence[str]

@@ -10,13 +10,15 @@ from openecr.domain.digests import Digest
 class StoredBlob:
     """A blob as one repository holds it.
 
-    `location` is the blob store's own key; `media_type` is what a manifest declares for it, if one does.
+    `location` is the blob store's own key, `header` what it needs beside it to read a sealed format (None: in clear);
+    `media_type` is what a manifest declares for it, if one does.
     """
 
     blob_id: int
     digest: Digest
     size_bytes: int
     location: str
+    header: bytes | None = None
     media_type: str | None = None
 
 

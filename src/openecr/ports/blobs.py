@@ -2,6 +2,11 @@
 
 The store knows no digest, repository or link; the database's commit is the only commit point. A location becomes
 readable content when a committed row names it, and is removed only after no row does.
+
+A row may keep a *header* beside the location. None, which is all that is written today, means that the bytes are stored
+as they came. A sealed format (segments with a nonce each) names itself, its segment size and its key there, so that
+either kind is read for ever; a store refuses a header that it does not know. Positions and lengths are always the
+content's, never the format's.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -49,11 +54,16 @@ class BlobStore(Protocol):
         """
         ...
 
-    def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop) in chunks. Raises Unavailable when they cannot be read."""
+    def open(
+        self, location: str, start: int, stop: int, *, header: bytes | None = None
+    ) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop) of the content in chunks. Raises Unavailable when they cannot be read.
+
+        `header` is what the blob's row keeps of a sealed format; what stands in it is the store's own affair.
+        """
         ...
 
-    def path(self, location: str) -> Path | None:
+    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
         """Return the file that holds exactly these bytes in clear, where there is one for the HTTP server to send."""
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy import BindParameter, bindparam, delete, exists, insert, null, select, tuple_, update
 
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
@@ -26,7 +26,7 @@ _MEDIA_TYPE = (
 )
 
 FIND_HELD = Statement(
-    select(_B.id, _B.digest, _B.size_bytes, _B.location, _MEDIA_TYPE, _L.grace_until)
+    select(_B.id, _B.header, _B.size_bytes, _B.location, _MEDIA_TYPE, _L.grace_until)
     .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
     .where(
         _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), _B.state == "stored"
@@ -43,7 +43,12 @@ ADD = Statement(
 HEAL = Statement(
     update(BLOBS)
     .where(_B.id == bindparam("blob_id"))
-    .values(state="stored", location=bindparam("new_location"), size_bytes=bindparam("new_size_bytes"))
+    .values(
+        state="stored",
+        location=bindparam("new_location"),
+        header=null(),  # the old one was of the lost bytes
+        size_bytes=bindparam("new_size_bytes"),
+    )
 )
 ADD_LINK = insert_or_ignore(
     LINKS,
@@ -167,9 +172,14 @@ def find_held(connection: Connection, repository_id: int, digest: Digest) -> tup
     row = connection.fetch_one(FIND_HELD, repository_id=repository_id, digest=str(digest))
     if row is None:
         return None
-    blob_id, _, size_bytes, location, media_type, grace_until = row
+    blob_id, header, size_bytes, location, media_type, grace_until = row
     blob = StoredBlob(
-        blob_id=blob_id, digest=digest, size_bytes=size_bytes, location=location, media_type=media_type
+        blob_id=blob_id,
+        digest=digest,
+        size_bytes=size_bytes,
+        location=location,
+        header=header,
+        media_type=media_type,
     )
     return blob, grace_until
 

@@ -46,15 +46,17 @@ class FaultyBlobStore:
         found = await self._store.assemble(parts, location)
         return self.end(found, fails=fails)
 
-    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def open(
+        self, location: str, start: int, stop: int, *, header: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """Read bytes [start, stop)."""
         fails = self.begin()
-        async for chunk in self._store.open(location, start, stop):
+        async for chunk in self._store.open(location, start, stop, header=header):
             yield self.end(chunk, fails=fails)
 
-    def path(self, location: str) -> Path | None:
+    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
         """Return the file; never fails."""
-        return self._store.path(location)
+        return self._store.path(location, header=header)
 
     async def size(self, location: str) -> int | None:
         """Return the length."""

@@ -66,8 +66,14 @@ class FileBlobStore:
         await self._run(partial(_concatenate, files, self._file(location)))
         return location
 
-    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop). Raises Unavailable."""
+    async def open(
+        self, location: str, start: int, stop: int, *, header: bytes | None = None
+    ) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop). Raises Unavailable, also for any header: this store seals nothing."""
+        if header is not None:
+            raise Unavailable(
+                message="A layer could not be read", context=f"{location} has a format that is not known here"
+            )
         reader = _Reader(self._file(location))
         try:
             position = start
@@ -83,9 +89,9 @@ class FileBlobStore:
         finally:  # no await in here: nobody may be left to wait
             reader.close_soon(self._threads)
 
-    def path(self, location: str) -> Path | None:
-        """Return the file itself: it holds exactly the blob's bytes."""
-        return self._file(location)
+    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
+        """Return the file itself: without a header it holds exactly the blob's bytes."""
+        return self._file(location) if header is None else None
 
     async def size(self, location: str) -> int | None:
         """Return the file's length, or None."""
