@@ -151,6 +151,15 @@ def beside_uploads(generator: Generator, targets: Sequence[Target], rounds: int)
             f"| {name}, p99, while 4 clients upload 1 GiB each | {cells[0]} | {cells[1]} | | at most 3x | | |",
             flush=True,
         )
+    ours, theirs = targets
+    with generator.beside(ours, uploads):
+        control = middle(
+            [generator.run(theirs, manifest) for _ in range(rounds)], lambda figures: figures.p99
+        )
+    print(
+        f"| the same uploads to OpenECR, GET manifest of the idle peer, p99 | | {control.p99:.1f} ms | | | | |",
+        flush=True,
+    )
 
 
 def middle(runs: Sequence[Figures], key: Callable[[Figures], float]) -> Figures:
