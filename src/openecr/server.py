@@ -359,6 +359,7 @@ class _Serving:
         try:
             await self._wait_until_listening(serving)
             self._announce(self._started(parts))
+            gc.collect()
             gc.freeze()  # what was made until now stays: no collection while serving has to walk through it
             stopping = asyncio.create_task(self._stop.wait())  # noqa: TID251 -- ended below
             await asyncio.wait({stopping, serving, jobs}, return_when=asyncio.FIRST_COMPLETED)

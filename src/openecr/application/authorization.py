@@ -36,6 +36,10 @@ class Authorizer:
 
         It goes into the grant only for a caller who may know: for others what exists and what does not look the same.
         """
+        assert resolved is None or (resolved.registry, resolved.name) == (
+            requirement.registry,
+            requirement.repository_name,
+        ), "a decision on one repository grants nothing on another"
         decision, reason = _decide(caller, requirement)
         return Grant(
             caller=caller,

@@ -6,10 +6,15 @@ however long that takes. What it reads from a file, it reads as fast as the clie
 
 import asyncio
 import fcntl
+import functools
+import itertools
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 _GET_CAPACITY = getattr(fcntl, "F_GETPIPE_SZ", None)
+_NUMBERS = itertools.count()
 PIPE_MAX_BYTES = 1024 * 1024
 """No pipe holds more unasked (pipe(7), "Pipe capacity")."""
 
@@ -30,10 +35,9 @@ async def send_paced(
     `start` begins the answer with the path of a file. Raises ReaderStalled where the client takes nothing
     for `idle_seconds`; the answer then ends short, as it does where `chunks` fails.
     """
-    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    pipe = _Pipe(read_end, write_end)
+    pipe = _Pipe()
     try:
-        start(f"/dev/fd/{read_end}")
+        start(str(pipe.path))
         async for chunk in chunks:
             if not await pipe.write(chunk, gone, idle_seconds):
                 return
@@ -41,17 +45,29 @@ async def send_paced(
         pipe.close()
 
 
-class _Pipe:
-    """Both ends of a pipe. Ours of the reading end is shut once the server must have opened its own.
+@functools.cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a private folder for this process's pipes, in memory where there is such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 -- the folder in it is private (mkdtemp)
+    return tempfile.TemporaryDirectory(prefix="openecr-", dir=memory if memory.is_dir() else None)
 
-    That is so once more was written than a pipe holds: somebody has begun to read.
+
+class _Pipe:
+    """Both ends of a named pipe. Ours of the reading end is shut once the server must have opened its own.
+
+    That is so once more was written than a pipe holds: somebody has begun to read. The name is never used again: the
+    server opens it in a thread of its own, when it may have ended already, and must not find another file there then,
+    as it could under the number of a descriptor.
     """
 
-    __slots__ = ("_capacity_bytes", "_read_end", "_write_end", "_written_bytes")
+    __slots__ = ("_capacity_bytes", "_read_end", "_write_end", "_written_bytes", "path")
 
-    def __init__(self, read_end: int, write_end: int) -> None:
+    def __init__(self) -> None:
+        self.path = Path(_folder().name) / str(next(_NUMBERS))
+        os.mkfifo(self.path, 0o600)
+        read_end = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._read_end: int | None = read_end
-        self._write_end = write_end
+        self._write_end = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._written_bytes = 0
         self._capacity_bytes = (
             PIPE_MAX_BYTES if _GET_CAPACITY is None else fcntl.fcntl(read_end, _GET_CAPACITY)
@@ -75,7 +91,8 @@ class _Pipe:
         return True
 
     def close(self) -> None:
-        """Shut what is open. The server still reads what it has not read yet."""
+        """Shut what is open. The server still reads what it has not read yet, if it has begun."""
+        self.path.unlink()
         if self._read_end is not None:
             os.close(self._read_end)
         os.close(self._write_end)

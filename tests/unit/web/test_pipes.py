@@ -125,3 +125,23 @@ async def test_a_source_that_fails_ends_the_answer_short() -> None:
 
     assert await reader.read_all() == b"a beginning"
     assert descriptors() == before
+
+
+async def test_what_is_opened_too_late_is_no_other_file(tmp_path: Path) -> None:
+    """A server opens the path in a thread of its own: by then another file may be open under any number."""
+    paths: list[str] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a beginning"
+        raise OSError("the disk is gone")
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="the disk is gone"):
+            await send_paced(paths.append, chunks(), nobody(), idle_seconds=30)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"another's")
+    with secret.open("rb"), secret.open("rb"), secret.open("rb"):
+        for path in paths:
+            with pytest.raises(FileNotFoundError):
+                os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert len(set(paths)) == 3

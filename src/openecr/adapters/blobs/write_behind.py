@@ -7,8 +7,12 @@ at the end does, and finds little left to do.
 """
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
+
+_NOT_SERVED = frozenset({errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL})
+"""What a sandbox or an unusual file system says of a call that it does not have."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
 
@@ -21,8 +25,8 @@ _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
 class WriteBehind:
     """What is still on its way to the disk, of one file that is written from its start to its end."""
 
-    def __init__(self, descriptor: int, sync_range: SyncRange | None) -> None:
-        """`sync_range` is `SYNC_RANGE`; where there is none, every window is waited for."""
+    def __init__(self, descriptor: int, sync_range: SyncRange) -> None:
+        """`sync_range` is `SYNC_RANGE`."""
         self._descriptor = descriptor
         self._sync_range = sync_range
         self._written = 0
@@ -34,10 +38,12 @@ class WriteBehind:
         self._written += size_bytes
         if self._written - self._started < WINDOW_BYTES:
             return
-        if self._sync_range is None:
-            os.fdatasync(self._descriptor)
-            self._started = self._written
-        else:
+        try:
+            self._start(self._sync_range)
+        except OSError as error:
+            if error.errno not in _NOT_SERVED:
+                raise
+            self._sync_range = _wait_for_all
             self._start(self._sync_range)
 
     def _start(self, sync_range: SyncRange) -> None:
@@ -51,12 +57,19 @@ class WriteBehind:
             self._awaited = started
 
 
-def _find_sync_range() -> SyncRange | None:
-    """Return the system call, or None where the system has none."""
+def _wait_for_all(descriptor: int, offset: int, size_bytes: int, flags: int) -> None:
+    """Do as much as there is a portable call for."""
+    del offset, size_bytes
+    if flags == _WRITE:
+        os.fdatasync(descriptor)
+
+
+def _find_sync_range() -> SyncRange:
+    """Return the system call, or what stands for it where the system has none."""
     try:
         function = ctypes.CDLL(None, use_errno=True).sync_file_range
     except (AttributeError, OSError):
-        return None
+        return _wait_for_all
     function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     function.restype = ctypes.c_int
 
