@@ -84,6 +84,23 @@ def test_the_answer_to_a_streamed_part_says_what_arrived(registry: PlainRegistry
     assert int(head.headers["content-length"]) == len(content)
 
 
+@pytest.mark.quirk("docker-asks-by-head-first")
+def test_a_tag_is_asked_for_by_head_then_by_digest_and_a_failure_again_for_its_text(
+    registry: PlainRegistry,
+) -> None:
+    image = images.make_image([images.gzip_layer(images.random_archive(1_000, 3))])
+    registry.push(NAME, "head-first", image)
+    head = registry.request("HEAD", f"/v2/{NAME}/manifests/head-first")
+    pulled = registry.manifest(NAME, head.headers["docker-content-digest"])
+    assert (head.status, head.body, int(head.headers["content-length"])) == (200, b"", len(pulled.body))
+    assert head.headers["docker-content-digest"] == images.digest_of(pulled.body)
+
+    failed = registry.request("HEAD", f"/v2/{NAME}/manifests/never-pushed")
+    asked = registry.manifest(NAME, "never-pushed")
+    assert (failed.status, failed.body, asked.status) == (404, b"", 404)
+    assert code(asked) == "MANIFEST_UNKNOWN"
+
+
 @pytest.mark.quirk("docker-needs-lengths-and-exact-ranges")
 @pytest.mark.parametrize("start", [0, 1, 65_536, LAYER_BYTES - 1])
 def test_a_download_is_resumed_where_it_was_asked_to_be(
@@ -97,6 +114,7 @@ def test_a_download_is_resumed_where_it_was_asked_to_be(
 
 
 @pytest.mark.quirk("mounts-are-never-refused")
+@pytest.mark.quirk("skopeo-cancels-refused-mounts")
 @pytest.mark.parametrize(
     "source", ["quirks/never-made", "Not//A:Name", "999999999999/other", NAME, "", None, "%00", "a" * 300]
 )
