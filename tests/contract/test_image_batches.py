@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from openecr.application.image_batches import ANSWER_MAX_BYTES
+from openecr.application.image_batches import ANSWER_MAX_BYTES, begin_deletion, delete_some
 from openecr.domain.digests import Digest
 from openecr.domain.errors import LimitExceeded
 from openecr.domain.images import FailureCode, ImageFailure, ImageId
@@ -233,6 +233,23 @@ async def test_nested_indexes_and_their_children_go_in_one_call_in_any_order(
     assert failures == []
     assert len(gone) == 5
     assert await gallery.everything() == {}
+
+
+async def test_what_somebody_else_deletes_between_two_units_is_not_found(gallery: Gallery) -> None:
+    await gallery.push(IMAGE, "v1")
+    repository_id = gallery.grant.require_repository().id
+    asked = [ImageId(tag="v1"), ImageId(digest=digest(IMAGE))]
+    begun = await gallery.database.write(lambda connection: begin_deletion(connection, repository_id, asked))
+    await gallery.images.batch_delete(gallery.grant, [ImageId(digest=digest(IMAGE))])
+    ended = await gallery.database.write(
+        lambda connection: delete_some(connection, repository_id, begun, limit=10)
+    )
+    assert not ended.pending
+    deleted, failures = ended.outcome
+    assert deleted == []
+    assert [(failure.image_id, failure.code) for failure in failures] == [
+        (each, FailureCode.IMAGE_NOT_FOUND) for each in asked
+    ]
 
 
 async def test_failures_come_in_the_order_of_the_question(gallery: Gallery) -> None:

@@ -1,11 +1,12 @@
 """What only PostgreSQL has to do to keep a database's promises."""
 
 import pytest
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, text
+from sqlalchemy.exc import DBAPIError
 
-from openecr.domain.errors import Unavailable
-from openecr.store.connections import Connection
-from openecr.store.database import Database
+from openecr.domain.errors import StorageFull, Unavailable
+from openecr.store.connections import Connection, PostgresConnection
+from openecr.store.database import Database, Work
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.questions import ADD, SET, Meanwhile, adding, names, value_of
@@ -92,6 +93,46 @@ async def test_connections_that_the_server_ended_are_replaced(only_postgresql: P
     with pytest.raises(Unavailable, match="cannot be reached"):
         await database.read(end_own)
     assert await database.read(names) == ["a"]
+
+
+def failing(state: str) -> Work[None]:
+    def unit(connection: Connection) -> None:
+        assert isinstance(connection, PostgresConnection)
+        connection.raw.execute(
+            text(f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{state}'; END $$")
+        )
+
+    return unit
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("53100", StorageFull),
+        ("53200", Unavailable),
+        ("53300", Unavailable),
+        ("57P03", Unavailable),
+        ("22012", DBAPIError),
+    ],
+)
+async def test_what_the_server_cannot_do_now_is_told_from_what_it_never_can(
+    only_postgresql: PostgresDatabase, state: str, error: type[Exception]
+) -> None:
+    for run in (only_postgresql.read, only_postgresql.write):
+        with pytest.raises(error) as caught:
+            await run(failing(state))
+        assert type(caught.value) is error
+
+
+async def test_a_server_that_only_reads_takes_no_change(only_postgresql: PostgresDatabase) -> None:
+    def unit(connection: Connection) -> None:
+        assert isinstance(connection, PostgresConnection)
+        connection.raw.execute(text("SET TRANSACTION READ ONLY"))
+        adding("a")(connection)
+
+    with pytest.raises(Unavailable):
+        await only_postgresql.write(unit)
+    assert await only_postgresql.read(names) == []
 
 
 async def test_a_server_that_is_not_there_is_unavailable(engine: str) -> None:

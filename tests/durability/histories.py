@@ -22,7 +22,7 @@ LIVE = b"live"
 NOBODY: Ticket = (0, 0)
 """Stands for an answer that no client got."""
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 300.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

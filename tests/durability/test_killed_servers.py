@@ -123,7 +123,7 @@ def refuse_everybody(data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_servers_that_are_killed_at_any_moment_keep_what_they_promised(tmp_path: Path) -> None:
     siege = Siege(tmp_path)
     try:

@@ -1,6 +1,7 @@
 """The power goes at any instant of a real run: whatever the disk kept beside what was synced, every promise holds.
 
-`OPENECR_POWER_LOSSES` asks for more instants, `OPENECR_SEED` for the run of a failure again.
+`OPENECR_POWER_LOSSES` asks for more instants, `OPENECR_CHANGES` for a longer run (from about 300 on SQLite's log is
+copied into the database and begun anew under load), `OPENECR_SEED` for the choices of a failure again.
 """
 
 import os
@@ -22,11 +23,13 @@ from tests.requirements import require_tool
 LOSSES = int(os.environ.get("OPENECR_POWER_LOSSES", "60"))
 SEED = os.environ.get("OPENECR_SEED") or str(random.SystemRandom().randrange(10**9))
 CALLERS = 3
-CHANGES = 60
+CHANGES = int(os.environ.get("OPENECR_CHANGES", "60"))
 """So many are acknowledged in each of the two runs of the server."""
 
 LARGEST_BYTES = 20_000
 MEMORY = Path("/dev/shm")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """How many files and connections the process may have open at once."""
 
 import resource
+from contextlib import suppress
 
 _WANTED = 65_536
 
@@ -11,5 +12,7 @@ def raise_descriptor_limit() -> int:
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted if soft == resource.RLIM_INFINITY else soft
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
+    with suppress(ValueError, OSError):  # a container may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft

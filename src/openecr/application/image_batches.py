@@ -1,7 +1,7 @@
 """BatchGetImage and BatchDeleteImage: each identifier is answered on its own (ECR API reference)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from openecr.domain.errors import LimitExceeded
@@ -84,9 +84,9 @@ def delete_some(connection: Connection, repository_id: int, deletion: Deletion, 
     An image that an index names goes after the index, so that both may be in one call, in any order. What one
     identifier has deleted is no failure for another that names the same.
     """
-    unit = _Deletion(connection, repository_id)
+    unit = _Deletion(connection, repository_id, deletion.deleted)
     pending = dict(deletion.pending)
-    failures: dict[ImageId, ImageFailure] = {}
+    failures = unit.failures
     while pending and unit.rows < limit:
         blocked = {
             each: image
@@ -94,13 +94,13 @@ def delete_some(connection: Connection, repository_id: int, deletion: Deletion, 
             if unit.rows >= limit or not unit.delete(each, image)
         }
         if len(blocked) == len(pending):
-            failures = {each: unit.explain(each, image) for each, image in blocked.items()}
+            failures.update({each: unit.explain(each, image) for each, image in blocked.items()})
             blocked = {}
         pending = blocked
     return Deletion(
         resolved={**deletion.resolved, **failures},
         pending=pending,
-        deleted=(*deletion.deleted, *unit.deleted),
+        deleted=tuple(unit.deleted),
     )
 
 
@@ -113,17 +113,21 @@ def entries_of(image: Image) -> list[ImageId]:
 class _Deletion:
     """One unit of a BatchDeleteImage. `rows`: about how many were changed."""
 
-    def __init__(self, connection: Connection, repository_id: int) -> None:
+    def __init__(self, connection: Connection, repository_id: int, deleted: Iterable[ImageId]) -> None:
+        """`deleted` is what the units before this one did."""
         self._connection = connection
         self._repository_id = repository_id
-        self.deleted: list[ImageId] = []
+        self.deleted = list(deleted)
+        self.failures: dict[ImageId, ImageFailure] = {}
         self.rows = 0
 
     def delete(self, image_id: ImageId, found: Image) -> bool:
         """Do what one identifier asks for; False where an index keeps the image."""
         image = images.find(self._connection, self._repository_id, str(found.digest))
         if image is None or (image_id.tag is not None and image_id.tag not in image.tags):
-            return True  # another identifier of this call has deleted it
+            if not self._has_deleted(image_id, str(found.digest)):  # between two units, somebody else has
+                self.failures[image_id] = _failed(image_id, FailureCode.IMAGE_NOT_FOUND)
+            return True
         if image_id.tag is not None and len(image.tags) > 1:
             images.remove_tag(self._connection, self._repository_id, image_id.tag)
             self.rows += 1
@@ -135,6 +139,10 @@ class _Deletion:
         images.remove(self._connection, image.id)
         self.deleted += entries_of(image)
         return True
+
+    def _has_deleted(self, image_id: ImageId, digest: str) -> bool:
+        """Tell whether another identifier of this call has named the same."""
+        return any(each.digest == digest and image_id.tag in {None, each.tag} for each in self.deleted)
 
     def explain(self, image_id: ImageId, image: Image) -> ImageFailure:
         """Say which indexes keep an image."""

@@ -134,7 +134,7 @@ class Images:
 
     async def _check_quota(self, repository: Repository, digest: Digest) -> None:
         """Counted before the unit: counting inside would make all pushes to a repository wait for each other."""
-        if self._rooms.take(repository.id):
+        if self._rooms.take(repository.id, self._clock.now()):
             return
         limit = self._limits.images_per_repository
 
@@ -143,7 +143,7 @@ class Images:
             return count, count >= limit and images.find(connection, repository.id, str(digest)) is None
 
         count, is_refused = await self._database.scan(counted)
-        self._rooms.count(repository.id, limit - count)
+        self._rooms.count(repository.id, limit - count, self._clock.now())
         if is_refused:
             raise LimitExceeded(
                 message=f"The repository with name '{repository.name}' in registry with id "

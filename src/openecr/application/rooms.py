@@ -3,6 +3,8 @@
 from collections import OrderedDict
 
 REPOSITORIES_KEPT = 4096
+ROOM_MICROSECONDS = 10_000_000
+"""How long a count is believed: other processes push too."""
 
 
 class Rooms:
@@ -13,20 +15,20 @@ class Rooms:
     """
 
     def __init__(self) -> None:
-        self._rooms: OrderedDict[int, int] = OrderedDict()
+        self._rooms: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
-    def take(self, repository_id: int) -> bool:
+    def take(self, repository_id: int, now: int) -> bool:
         """Use one place, if there is one that is known."""
-        room = self._rooms.get(repository_id, 0)
-        if room <= 0:
+        room, until = self._rooms.get(repository_id, (0, 0))
+        if room <= 0 or now >= until:
             return False
-        self._rooms[repository_id] = room - 1
+        self._rooms[repository_id] = room - 1, until
         self._rooms.move_to_end(repository_id)
         return True
 
-    def count(self, repository_id: int, room: int) -> None:
+    def count(self, repository_id: int, room: int, now: int) -> None:
         """Note how much room was counted, before the addition that asked for it."""
-        self._rooms[repository_id] = room // 2
+        self._rooms[repository_id] = room // 2, now + ROOM_MICROSECONDS
         self._rooms.move_to_end(repository_id)
         while len(self._rooms) > REPOSITORIES_KEPT:
             self._rooms.popitem(last=False)

@@ -5,12 +5,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import asyncpg
 import sqlalchemy
 import sqlalchemy.exc
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from openecr.domain.errors import Unavailable
+from openecr.domain.errors import StorageFull, Unavailable
 from openecr.store.connections import ConstraintViolated, PostgresConnection
 from openecr.store.database import DatabaseFailed, Work
 
@@ -25,8 +26,18 @@ _LAST_PAUSE_SECONDS = 0.1
 _POOL_CONNECTIONS = 10
 
 
-def _sql_state(error: DBAPIError) -> str | None:
-    state = getattr(error.orig, "sqlstate", None)
+_DISK_FULL = "53100"
+_UNAVAILABLE = (
+    "25006",  # a standby, or a server that was made read-only
+    "53",  # too few connections, or too little memory
+    "57P",  # it stops, or starts
+)
+"""Beginnings of the states (PostgreSQL manual, appendix A) in which the server can do nothing now, and may again."""
+
+
+def _sql_state(error: Exception) -> str | None:
+    """Return the SQLSTATE of what SQLAlchemy raised, or of what asyncpg raised where it could not connect."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
@@ -101,7 +112,10 @@ class PostgresDatabase:
                 self._idle.set()
 
     async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
-        """Run in one transaction. Raises Unavailable where the server, or a connection of the pool, cannot be had."""
+        """Run in one transaction.
+
+        Raises Unavailable where the server, or a connection of the pool, cannot be had, and StorageFull.
+        """
 
         def call(raw: sqlalchemy.Connection) -> T:
             return work(PostgresConnection(raw))
@@ -109,12 +123,23 @@ class PostgresDatabase:
         try:
             async with engine.connect() as connection, connection.begin():
                 return await connection.run_sync(call)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except (DBAPIError, asyncpg.PostgresError) as error:
+            passing = _passing(error)
+            if passing is None:
                 raise
-            raise _unreachable(error) from error
+            raise passing from error
         except (OSError, sqlalchemy.exc.TimeoutError) as error:
             raise _unreachable(error) from error
+
+
+def _passing(error: Exception) -> Unavailable | None:
+    """Return what to tell of a failure that is the server's state, not the statement's fault."""
+    state = _sql_state(error) or ""
+    if state == _DISK_FULL:
+        return StorageFull(context=str(error))
+    if state.startswith(_UNAVAILABLE) or getattr(error, "connection_invalidated", False):
+        return _unreachable(error)
+    return None
 
 
 def _unreachable(error: Exception) -> Unavailable:

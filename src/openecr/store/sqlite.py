@@ -200,7 +200,7 @@ def _passing(error: BaseException) -> Unavailable | None:
     match getattr(error, "sqlite_errorcode", None):
         case sqlite3.SQLITE_FULL:
             return StorageFull(context=str(error))
-        case sqlite3.SQLITE_BUSY:  # another program holds the file's lock: a back-up, or somebody's shell
+        case sqlite3.SQLITE_BUSY:  # a lock could not be had in time
             return Unavailable(message="The registry is busy. Try again.", context=str(error))
         case _:
             return None

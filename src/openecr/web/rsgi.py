@@ -27,7 +27,8 @@ HEADERS_MAX_BYTES = 64 * 1024
 of headers by 100."""
 
 STREAM_MAX_BYTES = PIPE_MAX_BYTES
-"""What is no longer than this is handed to Granian as fast as it can be read: so much memory may a client hold."""
+"""What is no longer than this is handed to Granian as fast as it can be read: so much memory may a client hold for
+each request in flight (one on an HTTP/1 connection, a hundred on one of HTTP/2)."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
 """How much of an unread body is thrown away after an early answer. Many clients send all before they read anything:
@@ -156,6 +157,7 @@ class RsgiApplication:
     async def _serve(self, scope: Scope, protocol: Exchange) -> None:
         headers: Headers = tuple(scope.headers.items())
         if sum(len(name) + len(value) for name, value in headers) > HEADERS_MAX_BYTES:
+            _LOG.info("a request's headers were too large", client=scope.client)
             _send_bytes(431, [_PLAIN_TEXT, _CLOSE], _HEADERS_TOO_LARGE, protocol)
             return
         body = _Body(protocol, self._idle_seconds)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
+from openecr.adapters.private_files import sync_folder
 from openecr.domain.errors import StorageFull, Unavailable
 from openecr.ports.blobs import PartWriter, Tap
 
@@ -30,8 +31,8 @@ BATCH_BYTES = 1024 * 1024
 BATCH_CHUNKS = 1024
 """As many buffers as one writev takes (Linux, UIO_MAXIOV)."""
 
-SYNC_EVERY_BYTES = 8 * 1024 * 1024
-"""One large fsync at the end would stall every commit of the database beside it."""
+COPY_BYTES = 8 * 1024 * 1024
+"""How much one call to the kernel copies."""
 
 READ_BYTES = 256 * 1024
 THREADS = 8
@@ -185,6 +186,7 @@ class _FilePartWriter:
         self._lock = threading.Lock()
         self._dropped = False
         self._descriptor: int | None = None
+        self._behind: WriteBehind | None = None
         self._length = 0
 
     async def write(self, data: bytes) -> None:
@@ -247,10 +249,10 @@ class _FilePartWriter:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_folder(self._file.parent)
+            sync_folder(self._file.parent)
 
     def _append(self, batch: Sequence[bytes]) -> None:
-        if self._descriptor is None:
+        if self._descriptor is None or self._behind is None:
             self._descriptor = _create(self._file)
             self._behind = WriteBehind(self._descriptor, SYNC_RANGE)
         for chunk in batch:
@@ -313,16 +315,8 @@ def _make_folders(root: Path) -> None:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for shard in range(_SHARDS):
         (root / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(root)
-    _sync_folder(root.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(root)
+    sync_folder(root.parent)
 
 
 def _create(file: Path) -> int:
@@ -363,7 +357,7 @@ def _remove(files: Sequence[Path]) -> None:
     for file in files:
         file.unlink(missing_ok=True)
     for folder in {file.parent for file in files}:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _concatenate(parts: Sequence[Path], target: Path) -> None:
@@ -379,7 +373,7 @@ def _concatenate(parts: Sequence[Path], target: Path) -> None:
         raise
     finally:
         os.close(descriptor)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _append_file(part: Path, target: int, behind: WriteBehind) -> None:
@@ -394,7 +388,7 @@ def _append_file(part: Path, target: int, behind: WriteBehind) -> None:
 def _copy_some(source: int, target: int) -> int:
     """Copy on from where both stand, inside the kernel where the file system lets it."""
     try:
-        return os.copy_file_range(source, target, SYNC_EVERY_BYTES)
+        return os.copy_file_range(source, target, COPY_BYTES)
     except OSError as error:
         if error.errno not in _CANNOT_COPY:
             raise
