@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from openecr.store.database import Database
 from openecr.store.migrating import TREES, migrate, migrate_sqlite
 from openecr.store.postgresql import PostgresDatabase
+from openecr.store.schema import SCHEMAS
 from openecr.store.sqlite import SqliteDatabase
-from openecr.store.tables import ACTIVITY, METADATA
 from tests.requirements import require_tool
 
 ENGINES = ("sqlite", "postgresql")
@@ -158,7 +158,7 @@ async def migrate_postgresql(url: str) -> None:
 
 async def _empty(url: str) -> None:
     """Remove every row; ids start again."""
-    tables = ", ".join(sorted({*METADATA.tables, *ACTIVITY.tables}))
+    tables = ", ".join(sorted(table for schema in SCHEMAS.values() for table in schema.tables))
     engine = create_async_engine(url, poolclass=sqlalchemy.NullPool)
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")

@@ -12,7 +12,7 @@ from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.domain.callers import RequestContext, Root
-from openecr.domain.decisions import Decision, Grant, Requirement
+from openecr.domain.decisions import Decision, Grant, Requirement, Verdict
 from openecr.domain.digests import Digest
 from openecr.domain.images import ImageId
 from openecr.domain.manifests import OCI_INDEX, OCI_MANIFEST
@@ -192,6 +192,6 @@ def grant_for(name: str, repository: Repository | None = None) -> Grant:
         caller=CALLER,
         context=CONTEXT,
         requirement=Requirement(actions=("ecr:Test",), registry=REGISTRY, repository_name=name),
-        decision=Decision.ALLOW,
+        verdict=Verdict(decision=Decision.ALLOW),
         repository=repository,
     )

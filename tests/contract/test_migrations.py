@@ -12,10 +12,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from openecr.domain.errors import CannotStart
 from openecr.store.migrating import TREES, migrate, migrate_sqlite, version_table
-from openecr.store.tables import ACTIVITY, METADATA
+from openecr.store.schema import SCHEMAS
 from tests.contract.databases import PostgresServer, migrate_postgresql
 
-SCHEMAS = dict(zip(TREES, (METADATA, ACTIVITY), strict=True))
 VERSION_TABLES = {version_table(tree) for tree in TREES}
 
 # What PostgreSQL says of its schema: columns with type, collation and default, constraints and indexes.
@@ -98,11 +97,11 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     metadata, activity = files_in(tmp_path)
     with sqlite3.connect(metadata) as raw:
-        raw.execute("CREATE TABLE upload_parts (x)")  # the last table that is made
+        raw.execute("CREATE TABLE large_sessions (x)")  # the last table that is made
     raw.close()
-    with pytest.raises(CannotStart, match="upload_parts"):
+    with pytest.raises(CannotStart, match="large_sessions"):
         migrate_sqlite(metadata, activity)
-    assert {name for name, *_ in schema_of(metadata)} == {"upload_parts"}
+    assert {name for name, *_ in schema_of(metadata)} == {"large_sessions"}
 
 
 def test_the_files_shrink_and_keep_a_log(tmp_path: Path) -> None:
@@ -171,7 +170,9 @@ async def test_on_postgresql_alembic_finds_nothing_left_to_do(postgres_url: str)
     def compare(connection: sqlalchemy.Connection) -> list[object]:
         found = []
         for tree, schema in SCHEMAS.items():
-            others = {*VERSION_TABLES, *METADATA.tables, *ACTIVITY.tables} - {*schema.tables}
+            others = {*VERSION_TABLES, *(name for each in SCHEMAS.values() for name in each.tables)} - {
+                *schema.tables
+            }
             options = {
                 "version_table": version_table(tree),
                 "include_name": lambda name, kind, _, others=others: kind != "table" or name not in others,

@@ -5,7 +5,7 @@ engine goes behind `decide` without touching a handler.
 """
 
 from openecr.domain.callers import Caller, RequestContext
-from openecr.domain.decisions import Decision, Grant, Mode, Requirement
+from openecr.domain.decisions import Decision, Grant, Mode, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
 from openecr.domain.repositories import Repository
 from openecr.store import repositories
@@ -40,14 +40,13 @@ class Authorizer:
             requirement.registry,
             requirement.repository_name,
         ), "a decision on one repository grants nothing on another"
-        decision, reason = _decide(caller, requirement)
+        verdict = _decide(caller, requirement)
         return Grant(
             caller=caller,
             context=context,
             requirement=requirement,
-            decision=decision,
-            repository=resolved if decision is Decision.ALLOW else None,
-            reasons=(reason,),
+            verdict=verdict,
+            repository=resolved if verdict.decision is Decision.ALLOW else None,
         )
 
     async def _resolve(self, requirement: Requirement) -> Repository | None:
@@ -59,10 +58,10 @@ class Authorizer:
         )
 
 
-def _decide(caller: Caller, requirement: Requirement) -> tuple[Decision, str]:
+def _decide(caller: Caller, requirement: Requirement) -> Verdict:
     if caller.account_id == requirement.registry.account_id:
-        return Decision.ALLOW, "the root of the account that owns the registry"
-    return Decision.IMPLICIT_DENY, "resource-based"
+        return Verdict(decision=Decision.ALLOW)
+    return Verdict(decision=Decision.IMPLICIT_DENY, missing=PolicyKind.RESOURCE)
 
 
 def denial(grant: Grant) -> str:
@@ -72,6 +71,5 @@ def denial(grant: Grant) -> str:
     who = (
         f"User: {grant.caller.arn} is not authorized to perform: {action} on resource: {requirement.resource}"
     )
-    if grant.decision is Decision.EXPLICIT_DENY:
-        return f"{who} with an explicit deny in an {grant.reasons[0]} policy"
-    return f"{who} because no {grant.reasons[0]} policy allows the {action} action"
+    missing = grant.verdict.missing or PolicyKind.IDENTITY
+    return f"{who} because no {missing.value} policy allows the {action} action"

@@ -7,14 +7,23 @@ from openecr.domain.registries import PARTITION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What a temporary session adds to its principal (STS)."""
+    """What a temporary session adds to its principal (STS).
+
+    `policy` (a document) and `policy_arns` (of managed policies) together are the session policy; None and empty: there
+    is none. `made_by` is the access key that made the session; of sessions of a user, root or federated user it has to
+    work for as long as they do. `tags` hold the principal's own tags only where they were passed with the session.
+    """
 
     issued_at: int
     expires_at: int
     name: str
     source_identity: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    transitive_tag_keys: tuple[str, ...] = ()
     policy: str | None = None
+    policy_arns: tuple[str, ...] = ()
+    made_by: str = ""
+    federated_provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

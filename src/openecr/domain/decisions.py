@@ -17,6 +17,41 @@ class Decision(enum.Enum):
     IMPLICIT_DENY = "IMPLICIT_DENY"
 
 
+class PolicyKind(enum.Enum):
+    """The kinds of policies, in the words of AWS's denials (IAM user guide, access denied error messages)."""
+
+    IDENTITY = "identity-based"
+    RESOURCE = "resource-based"
+    BOUNDARY = "permissions boundary"
+    SESSION = "session"
+    TRUST = "role trust"
+    SERVICE_CONTROL = "service control"
+    RESOURCE_CONTROL = "resource control"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementReference:
+    """A statement of a policy. `source`: the policy's ARN, or whose inline policy it is. `index` counts from 0."""
+
+    kind: PolicyKind
+    source: str
+    index: int
+    sid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What policies say, and why.
+
+    `statement` is the one that decided: that denied, or that allowed; None for an implicit deny, and for what is
+    allowed without a statement (root). `missing` is the kind of policy whose allow was missing in an implicit deny.
+    """
+
+    decision: Decision
+    statement: StatementReference | None = None
+    missing: PolicyKind | None = None
+
+
 class Mode(enum.Enum):
     """How several actions of one requirement combine."""
 
@@ -29,7 +64,8 @@ class Requirement:
     """What one resource of a request needs: actions, and the repository or everything.
 
     `repository_name` None means the actions know no resource (`*`); the name `*` means every repository of the
-    registry. `context_keys` are the request's own condition keys (such as `aws:RequestTag/team`).
+    registry. `arn` names a resource that is no repository (a user, a role). `context_keys` are the request's own
+    condition keys (such as `aws:RequestTag/team`).
     """
 
     actions: tuple[str, ...]
@@ -37,10 +73,13 @@ class Requirement:
     repository_name: str | None = None
     mode: Mode = Mode.ALL_OF
     context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    arn: str | None = None
 
     @property
     def resource(self) -> str:
         """Return the ARN (or `*`) that stands in decisions and denial texts."""
+        if self.arn is not None:
+            return self.arn
         return "*" if self.repository_name is None else repository_arn(self.registry, self.repository_name)
 
 
@@ -54,9 +93,13 @@ class Grant:
     caller: Caller
     context: RequestContext
     requirement: Requirement
-    decision: Decision
+    verdict: Verdict
     repository: Repository | None = None
-    reasons: tuple[str, ...] = ()
+
+    @property
+    def decision(self) -> Decision:
+        """Return the verdict's outcome."""
+        return self.verdict.decision
 
     @property
     def registry(self) -> RegistryId:

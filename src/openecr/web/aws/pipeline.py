@@ -34,8 +34,8 @@ from openecr.ports.clock import Clock
 from openecr.web.aws.bodies import SMALL_BODY_BYTES, Bodies
 from openecr.web.aws.call import Call, Output, Parameters, Services, context_of
 from openecr.web.aws.errors import Refusal, internal_error
-from openecr.web.aws.operations import Row
 from openecr.web.aws.protocol_errors import ProtocolError
+from openecr.web.aws.rows import Row
 from openecr.web.aws.validation import validate
 from openecr.web.aws.wire import Claim, Wire, wire_of
 from openecr.web.messages import Request, Response

@@ -14,8 +14,9 @@ from openecr.web.aws import json_protocol, query_protocol
 from openecr.web.aws.call import Output, Parameters
 from openecr.web.aws.errors import Fault, Refusal, json_fault, query_fault
 from openecr.web.aws.model import load_service
-from openecr.web.aws.operations import ROWS, ROWS_BY_NAME, Row
+from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
 from openecr.web.aws.protocol_errors import InvalidAction, UnknownOperation
+from openecr.web.aws.rows import Row
 from openecr.web.messages import Request
 
 TARGET_HEADER = "x-amz-target"

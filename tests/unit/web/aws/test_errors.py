@@ -20,7 +20,8 @@ from openecr.web.aws.errors import (
     row_of,
 )
 from openecr.web.aws.model import load_service
-from openecr.web.aws.operations import ROWS, ROWS_BY_NAME, Row
+from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
+from openecr.web.aws.rows import Row
 
 ECR_CODES = {code for operation in load_service("ecr").operations.values() for code in operation.errors}
 

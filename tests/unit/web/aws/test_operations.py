@@ -16,7 +16,8 @@ from openecr.domain.errors import InvalidParameter
 from openecr.domain.registries import RegistryId
 from openecr.web.aws import downloads
 from openecr.web.aws.model import load_service
-from openecr.web.aws.operations import ROWS, ROWS_BY_NAME, Row
+from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
+from openecr.web.aws.rows import Row
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 DOORS = GOLDEN / "aws_doors.txt"

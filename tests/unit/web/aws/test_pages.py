@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openecr.domain.callers import RequestContext, Root
-from openecr.domain.decisions import Decision, Grant, Requirement
+from openecr.domain.decisions import Decision, Grant, Requirement, Verdict
 from openecr.domain.errors import InvalidParameter
 from openecr.domain.pages import Page
 from openecr.domain.registries import RegistryId
@@ -36,7 +36,9 @@ def call(
     requirement = Requirement(
         actions=("ecr:ListImages",), registry=RegistryId(account_id=account, region=region)
     )
-    grant = Grant(caller=caller, context=context, requirement=requirement, decision=Decision.ALLOW)
+    grant = Grant(
+        caller=caller, context=context, requirement=requirement, verdict=Verdict(decision=Decision.ALLOW)
+    )
     return Call(operation=operation, caller=caller, context=context, parameters=parameters, grants=(grant,))
 
 

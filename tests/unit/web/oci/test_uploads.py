@@ -6,7 +6,7 @@ import pytest
 
 from openecr.application.authorization import Authorizer
 from openecr.domain.callers import Caller, RequestContext
-from openecr.domain.decisions import Decision, Grant, Requirement
+from openecr.domain.decisions import Decision, Grant, PolicyKind, Requirement, Verdict
 from openecr.web.oci.pipeline import RegistryFace
 from tests.unit.web.oci.client import EMPTY_CONFIG, Client, digest_of
 from tests.unit.web.oci.conftest import Registry
@@ -203,7 +203,9 @@ class _Secretive(Authorizer):
     async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
         grant = await super().decide(caller, context, requirement)
         if requirement.repository_name == "app" and "ecr:GetDownloadUrlForLayer" in requirement.actions:
-            return replace(grant, decision=Decision.EXPLICIT_DENY)
+            return replace(
+                grant, verdict=Verdict(decision=Decision.EXPLICIT_DENY, missing=PolicyKind.RESOURCE)
+            )
         return grant
 
 

@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from openecr.store import tables
 from openecr.store.migrating import version_table
+from openecr.store.schema import SCHEMAS
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.ACTIVITY,
+    target_metadata=SCHEMAS["activity"],
     version_table=version_table("activity"),
     transactional_ddl=True,
 )

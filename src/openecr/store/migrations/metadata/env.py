@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from openecr.store import tables
 from openecr.store.migrating import version_table
+from openecr.store.schema import SCHEMAS
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.METADATA,
+    target_metadata=SCHEMAS["metadata"],
     version_table=version_table("metadata"),
     transactional_ddl=True,
 )

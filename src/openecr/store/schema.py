@@ -1,0 +1,13 @@
+"""The whole schema, by database. To import this is to know every table."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import MetaData
+
+from openecr.store.iam_tables import PRINCIPALS
+from openecr.store.tables import ACTIVITY, METADATA
+
+assert PRINCIPALS.metadata is METADATA
+
+SCHEMAS: Mapping[str, MetaData] = {"metadata": METADATA, "activity": ACTIVITY}
+"""By the names of the trees of migrations."""
