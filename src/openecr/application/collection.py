@@ -112,7 +112,7 @@ class Collection:
         )
         if not found:
             return False
-        await self._blobs.remove(found)
+        await self._blobs.remove(tuple(found))
         await self._database.write(lambda connection: doomed.remove(connection, found))
         return len(found) == self._step_rows
 

@@ -1,7 +1,7 @@
 """The few places where SQLite and PostgreSQL differ."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, Table, Text, bindparam
@@ -64,6 +64,19 @@ def insert_or_ignore(table: Table, *, conflict: Sequence[str], columns: Sequence
     return Statement(
         sqlite.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
         postgresql=postgresql.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
+        columns=columns,
+    )
+
+
+def insert_or_update(
+    table: Table, *, conflict: Sequence[str], columns: Sequence[str], update: Mapping[str, ColumnElement[Any]]
+) -> Statement:
+    """Insert a row, or change the one with the same `conflict` columns, by expressions over its old values."""
+    return Statement(
+        sqlite.insert(table).on_conflict_do_update(index_elements=list(conflict), set_=dict(update)),
+        postgresql=postgresql.insert(table).on_conflict_do_update(
+            index_elements=list(conflict), set_=dict(update)
+        ),
         columns=columns,
     )
 

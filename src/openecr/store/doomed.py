@@ -1,23 +1,33 @@
 """Locations whose rows are gone and whose bytes must go."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import bindparam, delete, select
 
 from openecr.store.connections import Connection
-from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
+from openecr.store.dialects import insert_or_update
 from openecr.store.statements import Statement
 from openecr.store.tables import DOOMED
 
 _D = DOOMED.c
-ADD = insert_or_ignore(DOOMED, conflict=("location",), columns=("location", "not_before"))
+ADD = insert_or_update(
+    DOOMED,
+    conflict=("location",),
+    columns=("location", "not_before"),
+    update={"not_before": _D.not_before + 1},
+)
+"""Of a location that is doomed already the row changes, so that who is removing its bytes does not forget it: a slow
+request may have written them only now."""
+
 LIST = Statement(
-    select(_D.location)
+    select(_D.location, _D.not_before)
     .where(_D.not_before <= bindparam("now"))
     .order_by(_D.not_before)
     .limit(bindparam("limit"))
 )
-REMOVE = Statement(delete(DOOMED).where(is_one_of(_D.location, "locations")))
+REMOVE = Statement(
+    delete(DOOMED).where(_D.location == bindparam("the_location"), _D.not_before == bindparam("seen"))
+)
 
 
 def add(connection: Connection, locations: Iterable[str], *, not_before: int) -> None:
@@ -26,11 +36,12 @@ def add(connection: Connection, locations: Iterable[str], *, not_before: int) ->
         connection.execute(ADD, location=location, not_before=not_before)
 
 
-def list_due(connection: Connection, *, now: int, limit: int) -> list[str]:
-    """Return locations whose bytes may go now."""
-    return [row[0] for row in connection.fetch_all(LIST, now=now, limit=limit)]
+def list_due(connection: Connection, *, now: int, limit: int) -> dict[str, int]:
+    """Return locations whose bytes may go now, and since when."""
+    return {row[0]: row[1] for row in connection.fetch_all(LIST, now=now, limit=limit)}
 
 
-def remove(connection: Connection, locations: Iterable[str]) -> None:
-    """Forget locations whose bytes are gone."""
-    connection.execute(REMOVE, locations=as_list(locations))
+def remove(connection: Connection, listed: Mapping[str, int]) -> None:
+    """Forget locations whose bytes are gone, but for those that were doomed again since they were listed."""
+    for location, not_before in listed.items():
+        connection.execute(REMOVE, the_location=location, seen=not_before)
