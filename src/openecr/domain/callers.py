@@ -80,11 +80,12 @@ class RoleSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederatedUser:
-    """A session of GetFederationToken."""
+    """A session of GetFederationToken. `user_id`: the user (or the account, of root) whose permissions bound it."""
 
     account_id: str
     access_key_id: str
     unique_id: str
+    user_id: str
     session: Session
 
     @property
