@@ -34,6 +34,7 @@ from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
 from openecr.application.collection import Collection
+from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -192,6 +193,7 @@ class _UseCases:
         )
         self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
         self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
+        self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits)
 
 
 def _web(
@@ -217,6 +219,7 @@ def _web(
             authorization_tokens=parts.tokens,
             blobs=parts.blobs,
             hosts=hosts,
+            iam=parts.iam,
             images=parts.images,
             repositories=parts.repositories,
             uploads=parts.uploads,

@@ -4,9 +4,11 @@ At this stage the only principals are roots: each may do everything in its own a
 engine goes behind `decide` without touching a handler.
 """
 
+from openecr.application.iam.entities import locate
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Decision, Grant, Mode, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
+from openecr.domain.iam import Located
 from openecr.domain.repositories import Repository
 from openecr.store import repositories
 from openecr.store.database import Database
@@ -27,12 +29,18 @@ class Authorizer:
 
     async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
         """Return a grant that holds the decision, whatever it is. Only `authorize` grants anything."""
-        return self.judge(caller, context, requirement, await self._resolve(requirement))
+        resolved, located = await self._resolve(requirement), await self._locate(requirement)
+        return self.judge(caller, context, requirement, resolved, located)
 
     def judge(
-        self, caller: Caller, context: RequestContext, requirement: Requirement, resolved: Repository | None
+        self,
+        caller: Caller,
+        context: RequestContext,
+        requirement: Requirement,
+        resolved: Repository | None,
+        located: Located | None = None,
     ) -> Grant:
-        """Decide where the repository that the requirement names was looked up before.
+        """Decide where the repository, or the user, group or role, that the requirement names was looked up before.
 
         It goes into the grant only for a caller who may know: for others what exists and what does not look the same.
         """
@@ -47,6 +55,14 @@ class Authorizer:
             requirement=requirement,
             verdict=verdict,
             repository=resolved if verdict.decision is Decision.ALLOW else None,
+            located=located if verdict.decision is Decision.ALLOW else None,
+        )
+
+    async def _locate(self, requirement: Requirement) -> Located | None:
+        if requirement.entity is None:
+            return None
+        return await self._database.read(
+            lambda connection: locate(connection, requirement.registry.account_id, requirement.entity)
         )
 
     async def _resolve(self, requirement: Requirement) -> Repository | None:

@@ -29,3 +29,11 @@ class Limits:
     authorization_token_seconds: int = 12 * 60 * 60
     collection_interval_seconds: int = 60
     mount_candidates: int = 16
+    # IAM (IAM user guide, "IAM and AWS STS quotas")
+    users_per_account: int = 5_000
+    groups_per_account: int = 300
+    groups_per_user: int = 10
+    access_keys_per_user: int = 2
+    user_inline_policy_characters: int = 2_048
+    group_inline_policy_characters: int = 5_120
+    role_inline_policy_characters: int = 10_240

@@ -31,6 +31,17 @@ class SealedKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """An access key without its secret. The principal is a user, or the root, whose id is the account's."""
+
+    access_key_id: str
+    account_id: str
+    principal_id: str
+    status: KeyStatus
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RootKey:
     """A root access key with its secret in clear, for the one who asked for it. `is_new`: it was just made."""
 

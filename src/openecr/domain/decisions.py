@@ -1,10 +1,12 @@
 """What a door requires, what was decided, and the grant that application functions demand."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.errors import RepositoryNotFound
+from openecr.domain.iam import AccessKeyOwner, EntityName, Located
 from openecr.domain.registries import RegistryId, repository_arn
 from openecr.domain.repositories import Repository
 
@@ -64,8 +66,9 @@ class Requirement:
     """What one resource of a request needs: actions, and the repository or everything.
 
     `repository_name` None means the actions know no resource (`*`); the name `*` means every repository of the
-    registry. `arn` names a resource that is no repository (a user, a role). `context_keys` are the request's own
-    condition keys (such as `aws:RequestTag/team`).
+    registry. `arn` names a resource that is no repository (a user, a role). `entity` is whom it names: the decision is
+    about the ARN with its path, which `arn` does not tell. `context_keys` are the request's own condition keys (such
+    as `aws:RequestTag/team`).
     """
 
     actions: tuple[str, ...]
@@ -74,6 +77,7 @@ class Requirement:
     mode: Mode = Mode.ALL_OF
     context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     arn: str | None = None
+    entity: EntityName | AccessKeyOwner | None = None
 
     @property
     def resource(self) -> str:
@@ -87,7 +91,8 @@ class Requirement:
 class Grant:
     """Proof that a caller may do what a requirement says, to this very repository.
 
-    Made by the authorizer only. `repository` is None where the requirement names none, or where it does not exist.
+    Made by the authorizer only. `repository` is None where the requirement names none, or where it does not exist;
+    so is `located` for the requirement's user, group or role.
     """
 
     caller: Caller
@@ -95,6 +100,7 @@ class Grant:
     requirement: Requirement
     verdict: Verdict
     repository: Repository | None = None
+    located: Located | None = None
 
     @property
     def decision(self) -> Decision:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, delete, insert, outerjoin, select, update
 
-from openecr.domain.accounts import KeyStatus, SealedKey
+from openecr.domain.accounts import AccessKey, KeyStatus, SealedKey
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
 from openecr.store import repositories
@@ -47,6 +47,16 @@ DELETE_INACTIVE = Statement(
         _K.status == KeyStatus.INACTIVE.value,
     )
 )
+_DESCRIBED = (_K.access_key_id, _K.account_id, _K.principal_id, _K.status, _K.created_at)
+_IS_THIS = _K.access_key_id == bindparam("the_id")
+FIND = Statement(select(*_DESCRIBED).where(_IS_THIS))
+LIST_OF = Statement(
+    select(*_DESCRIBED)
+    .where(_K.account_id == bindparam("the_account"), _K.principal_id == bindparam("principal"))
+    .order_by(_K.created_at, _K.access_key_id)
+)
+SET_STATUS = Statement(update(ACCESS_KEYS).where(_IS_THIS).values(status=bindparam("new_status")))
+REMOVE = Statement(delete(ACCESS_KEYS).where(_IS_THIS))
 DEACTIVATE = Statement(
     update(ACCESS_KEYS)
     .where(_K.account_id == bindparam("the_account"), _K.principal_id == bindparam("principal"))
@@ -104,6 +114,38 @@ def retire(connection: Connection, account_id: str, principal_id: str) -> None:
     connection.execute(DELETE_INACTIVE, the_account=account_id, principal=principal_id)
     connection.execute(
         DEACTIVATE, the_account=account_id, principal=principal_id, new_status=KeyStatus.INACTIVE.value
+    )
+
+
+def find(connection: Connection, access_key_id: str) -> AccessKey | None:
+    """Return a key, whether it works or not, or None."""
+    row = connection.fetch_one(FIND, the_id=access_key_id)
+    return None if row is None else _described(row)
+
+
+def list_of(connection: Connection, account_id: str, principal_id: str) -> list[AccessKey]:
+    """Return every key of a principal, oldest first."""
+    rows = connection.fetch_all(LIST_OF, the_account=account_id, principal=principal_id)
+    return [_described(row) for row in rows]
+
+
+def set_status(connection: Connection, access_key_id: str, status: KeyStatus) -> None:
+    """Make a key work or not."""
+    connection.execute(SET_STATUS, the_id=access_key_id, new_status=status.value)
+
+
+def remove(connection: Connection, access_key_id: str) -> None:
+    """Forget a key."""
+    connection.execute(REMOVE, the_id=access_key_id)
+
+
+def _described(row: Row) -> AccessKey:
+    return AccessKey(
+        access_key_id=str(row[0]),
+        account_id=str(row[1]),
+        principal_id=str(row[2]),
+        status=KeyStatus(row[3]),
+        created_at=int(row[4]),
     )
 
 

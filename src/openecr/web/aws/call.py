@@ -7,6 +7,7 @@ from typing import Any
 from openecr.application.account_settings import AccountSettings
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
+from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.repositories import Repositories
 from openecr.application.uploads import Uploads
@@ -31,6 +32,7 @@ class Services:
     authorization_tokens: AuthorizationTokens
     blobs: Blobs
     hosts: RegistryHosts
+    iam: Iam
     images: Images
     repositories: Repositories
     uploads: Uploads

@@ -7,7 +7,7 @@ operation has, so that no client meets one that its SDK does not know there.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from openecr.domain import errors
+from openecr.domain import errors, iam_errors
 from openecr.domain.decisions import Requirement
 from openecr.engines.sigv4 import (
     ExpiredSession,
@@ -25,6 +25,8 @@ FORBIDDEN = 403
 TIMED_OUT = 408
 TOO_LARGE = 413
 INTERNAL = 500
+NOT_FOUND = 404
+CONFLICT = 409
 
 
 class Throttled(ProtocolError):
@@ -64,6 +66,7 @@ COMMON_CODES = frozenset(
 """Codes that any AWS service may send (ECR API reference, "Common Errors"; AWS JSON protocol)."""
 
 _LAST_RESORT = "InvalidParameterException"
+_QUERY_LAST_RESORT = "ValidationError"
 _LAYER_PART = "InvalidLayerPartException"
 _SERVER = "ServerException"
 
@@ -130,6 +133,18 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     errors.UploadInterrupted: _row("SerializationException"),
     errors.BodyStalled: _row("RequestTimeoutException", status=TIMED_OUT),
     errors.BodyTooLarge: _row("RequestEntityTooLargeException", status=TOO_LARGE),
+    # IAM
+    iam_errors.NoSuchEntity: _row("NoSuchEntityException", status=NOT_FOUND),
+    iam_errors.EntityAlreadyExists: _row("EntityAlreadyExistsException", status=CONFLICT),
+    iam_errors.DeleteConflict: _row("DeleteConflictException", status=CONFLICT),
+    iam_errors.IamLimitExceeded: _row("LimitExceededException", status=CONFLICT),
+    iam_errors.MalformedPolicyDocument: _row("MalformedPolicyDocumentException"),
+    iam_errors.InvalidInput: _row("InvalidInputException"),
+    iam_errors.IamValidationError: _row(_QUERY_LAST_RESORT),
+    iam_errors.UnmodifiableEntity: _row("UnmodifiableEntityException"),
+    iam_errors.PolicyNotAttachable: _row("PolicyNotAttachableException"),
+    iam_errors.ConcurrentModification: _row("ConcurrentModificationException", status=CONFLICT),
+    iam_errors.PolicyEvaluationFailed: _row("PolicyEvaluationException", status=INTERNAL),
 }
 """Every class of domain error has its row; a test sees to it."""
 
@@ -226,6 +241,9 @@ def row_of(error: errors.DomainError | errors.Unavailable) -> Row:
 def _permitted(code: str, operation: OperationModel | None) -> str:
     if operation is None or code in COMMON_CODES or code == _SERVER or code in operation.errors:
         return code
+    if operation.service.protocol == "query":
+        # IAM's models leave out errors that their operations have: whatever is IAM's own may be told.
+        return _QUERY_LAST_RESORT if code == _LAST_RESORT else code
     return _LAST_RESORT
 
 

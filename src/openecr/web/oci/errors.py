@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openecr.domain import errors
+from openecr.domain import errors, iam_errors
 from openecr.web.messages import Headers, Response
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
@@ -100,6 +100,18 @@ ERRORS: dict[type[Exception], Row] = {
     errors.UploadInterrupted: _row("BLOB_UPLOAD_INVALID", 400),
     errors.BodyStalled: _row("BLOB_UPLOAD_INVALID", 408),
     errors.BodyTooLarge: _row("SIZE_INVALID", 413),
+    # IAM's, which no route of a registry leads to
+    iam_errors.NoSuchEntity: _row("UNSUPPORTED", 405),
+    iam_errors.EntityAlreadyExists: _row("UNSUPPORTED", 405),
+    iam_errors.DeleteConflict: _row("UNSUPPORTED", 405),
+    iam_errors.IamLimitExceeded: _row("UNSUPPORTED", 405),
+    iam_errors.MalformedPolicyDocument: _row("UNSUPPORTED", 405),
+    iam_errors.InvalidInput: _row("UNSUPPORTED", 405),
+    iam_errors.IamValidationError: _row("UNSUPPORTED", 405),
+    iam_errors.UnmodifiableEntity: _row("UNSUPPORTED", 405),
+    iam_errors.PolicyNotAttachable: _row("UNSUPPORTED", 405),
+    iam_errors.ConcurrentModification: _row("UNSUPPORTED", 405),
+    iam_errors.PolicyEvaluationFailed: _row("UNSUPPORTED", 405),
 }
 """Every class of domain error has its row; a test sees to it."""
 

@@ -20,6 +20,7 @@ from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
+from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -124,6 +125,7 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
             port=5050,
             default_host="localhost:5050",
         ),
+        iam=Iam(database=metadata, keys=keys, clock=clock, ids=ids, limits=LIMITS),
         images=Images(
             database=metadata,
             pull_times=PullTimes(database=activity, clock=clock),

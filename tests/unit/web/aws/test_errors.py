@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openecr.domain import errors
+from openecr.domain import errors, iam_errors
 from openecr.domain.decisions import Requirement
 from openecr.domain.registries import RegistryId
 from openecr.engines.sigv4 import InvalidSignature, MissingAuthentication, SignatureError, UnknownKey
@@ -24,6 +24,8 @@ from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
 from openecr.web.aws.rows import Row
 
 ECR_CODES = {code for operation in load_service("ecr").operations.values() for code in operation.errors}
+IAM_CODES = {code for operation in load_service("iam").operations.values() for code in operation.errors}
+QUERY_CODES = {"ValidationError"}
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
@@ -47,14 +49,14 @@ def samples() -> list[errors.DomainError | errors.Unavailable]:
 def test_every_error_has_a_row_and_every_row_an_error() -> None:
     found = {*subclasses(errors.DomainError), errors.Unavailable, *subclasses(errors.Unavailable)}
 
-    assert set(ERRORS) == {kind for kind in found if kind.__module__ == errors.__name__}
+    assert set(ERRORS) == {kind for kind in found if kind.__module__.startswith("openecr.domain.")}
     assert set(SIGNATURE_ERRORS) == set(subclasses(SignatureError))
 
 
-def test_every_code_is_modelled_for_ecr_or_common() -> None:
+def test_every_code_is_modelled_for_ecr_or_iam_or_common() -> None:
     codes = {row.code for row in ERRORS.values()} | {row.code for row in SIGNATURE_ERRORS.values()}
 
-    assert codes <= ECR_CODES | COMMON_CODES
+    assert codes <= ECR_CODES | IAM_CODES | QUERY_CODES | COMMON_CODES
     assert COMMON_CODES.isdisjoint(ECR_CODES)
 
 
@@ -90,7 +92,11 @@ def test_an_exception_that_the_operation_has_is_kept_and_another_becomes_invalid
 
 
 def test_statuses_are_400_but_for_the_servers_faults_and_bodies_too_large_or_late() -> None:
-    others = {kind: row.status for kind, row in ERRORS.items() if row.status != 400}
+    others = {
+        kind: row.status
+        for kind, row in ERRORS.items()
+        if row.status != 400 and kind.__module__ == errors.__name__
+    }
 
     assert others == {
         errors.Unavailable: 500,
@@ -99,6 +105,32 @@ def test_statuses_are_400_but_for_the_servers_faults_and_bodies_too_large_or_lat
         errors.BodyTooLarge: 413,
     }
     assert row_of(errors.StorageFull()).status == 500
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in ERRORS if kind.__module__ == iam_errors.__name__],
+    ids=lambda kind: kind.__name__,
+)
+def test_errors_of_iam_have_the_codes_and_statuses_of_its_model(kind: type[errors.DomainError]) -> None:
+    error = kind.__new__(kind)
+    error.message = "why"
+    modelled = {
+        model.code: (name, model.status)
+        for operation in load_service("iam").operations.values()
+        for name, model in operation.errors.items()
+    } | {"ValidationError": ("ValidationError", 400)}
+
+    fault = query_fault(error, load_service("iam").operations["GetAccessKeyLastUsed"])
+
+    assert modelled[fault.code] == (ERRORS[kind].code, fault.status)
+    assert fault.message == "why"
+
+
+def test_an_error_that_only_ecr_has_is_a_validation_error_in_iam() -> None:
+    error = errors.InvalidParameter(parameter="x", constraint="y")
+
+    assert query_fault(error, load_service("iam").operations["GetUser"]).code == "ValidationError"
 
 
 def test_an_invalid_layer_part_says_where_to_go_on() -> None:

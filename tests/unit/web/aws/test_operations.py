@@ -35,18 +35,36 @@ CONTEXT = RequestContext(
 )
 ARN = "arn:aws:ecr:us-east-1:222222222222:repository/app"
 TAGS = [{"Key": "team", "Value": "a"}]
-SAMPLES: dict[str, Any] = {"repositoryName": "app", "resourceArn": ARN}
+SAMPLES: dict[str, Any] = {
+    "repositoryName": "app",
+    "resourceArn": ARN,
+    "UserName": "alice",
+    "GroupName": "builders",
+    "RoleName": "ci",
+    "AccessKeyId": "AKIAQAAAAAAAAAAAAAAA",
+    "PolicyName": "push",
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     " with tags": {"tags": TAGS},
     " with tag keys": {"tagKeys": ["team"]},
     " with names": {"repositoryNames": ["app", "other"]},
     " with a registry": {"registryId": "222222222222"},
+    " with IAM's tags": {"Tags": TAGS},
+    " with IAM's tag keys": {"TagKeys": ["team"]},
+    " with a path": {"Path": "/team/"},
+    " with a path prefix": {"PathPrefix": "/team/"},
+    " with a boundary": {"PermissionsBoundary": "arn:aws:iam::111111111111:policy/edge"},
+    " with a new user name": {"NewUserName": "bob"},
+    " with a new group name": {"NewGroupName": "makers"},
+    " with a new path": {"NewPath": "/team/"},
+    " of the caller": {"UserName": None},
 }
 
 
 def required(row: Row, **more: Any) -> list[Requirement]:
     members = row.model.input.members
-    parameters = {name: value for name, value in (SAMPLES | more).items() if name in members}
+    given = {name: value for name, value in (SAMPLES | more).items() if value is not None}
+    parameters = {name: value for name, value in given.items() if name in members}
     return list(row.requires(CALLER, CONTEXT, parameters))
 
 
@@ -65,6 +83,8 @@ def lines_of(row: Row) -> list[str]:
     plain = told(required(row))
     lines = [f"{row.service}:{row.name} (body up to {row.body_max_bytes >> 20} MiB): {plain}"]
     for suffix, more in VARIANTS.items():
+        if {name for name, value in more.items() if value is None} & set(row.model.input.required):
+            continue
         variant = told(required(row, **more)) if more.keys() <= row.model.input.members.keys() else plain
         if variant != plain:
             lines.append(f"{row.service}:{row.name}{suffix}: {variant}")

@@ -1,0 +1,133 @@
+"""What users, groups and roles have in common: how the one that a grant is about is found, and how ids are drawn."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from openecr.domain.decisions import Grant
+from openecr.domain.iam import (
+    UNIQUE_ID_RANDOM_BYTES,
+    AccessKeyOwner,
+    Entity,
+    EntityKind,
+    EntityName,
+    IamGroup,
+    IamRole,
+    IamUser,
+    Located,
+    entity_arn,
+    unique_id,
+)
+from openecr.domain.iam_errors import ConcurrentModification, EntityAlreadyExists, NoSuchEntity
+from openecr.ports.ids import Ids
+from openecr.store import access_keys, accounts, iam_entities
+from openecr.store.connections import Connection, ConstraintViolated
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Entity)
+
+
+def draw_unique_id(ids: Ids, prefix: str) -> str:
+    """Draw an id such as `AIDA...`. Before a unit of work, which may run twice."""
+    return unique_id(prefix, ids.token(UNIQUE_ID_RANDOM_BYTES))
+
+
+def locate(
+    connection: Connection, account_id: str, named: EntityName | AccessKeyOwner | None
+) -> Located | None:
+    """Return what a requirement names as it is now, for the decision; None where it does not exist.
+
+    The ARN is the one that it would have after the change that `new_name` and `new_path` ask for.
+    """
+    match named:
+        case None:
+            return None
+        case AccessKeyOwner(access_key_id=access_key_id):
+            key = access_keys.find(connection, access_key_id)
+            owner = None if key is None else iam_entities.find_by_id(connection, key.principal_id)
+            if owner is None or owner.account_id != account_id:
+                return None
+            return Located(unique_id=owner.unique_id, arn=owner.arn)
+        case EntityName(kind=kind, name=name, new_name=new_name, new_path=new_path):
+            entity = iam_entities.find(connection, account_id, kind, name)
+            if entity is None:
+                return None
+            arn = entity_arn(kind, account_id, new_name or entity.name, path=new_path or entity.path)
+            return Located(unique_id=entity.unique_id, arn=arn)
+
+
+def require_user(connection: Connection, grant: Grant) -> IamUser:
+    """Return the user that a grant is about. Raises NoSuchEntity, ConcurrentModification."""
+    return _require(connection, grant, IamUser)
+
+
+def require_group(connection: Connection, grant: Grant) -> IamGroup:
+    """Return the group that a grant is about. Raises NoSuchEntity, ConcurrentModification."""
+    return _require(connection, grant, IamGroup)
+
+
+def require_role(connection: Connection, grant: Grant) -> IamRole:
+    """Return the role that a grant is about. Raises NoSuchEntity, ConcurrentModification."""
+    return _require(connection, grant, IamRole)
+
+
+def require_entity(connection: Connection, grant: Grant) -> Entity:
+    """Return the user, group or role that a grant is about. Raises NoSuchEntity, ConcurrentModification."""
+    return _require(connection, grant, Entity)
+
+
+def find_named(connection: Connection, account_id: str, kind: EntityKind, name: str) -> Entity:
+    """Return an entity that a request names beside the one that was decided on. Raises NoSuchEntity."""
+    entity = iam_entities.find(connection, account_id, kind, name)
+    if entity is None:
+        raise missing(kind, name)
+    return entity
+
+
+def missing(kind: EntityKind, name: str) -> NoSuchEntity:
+    """Return the error that tells that there is no such user, group or role."""
+    return NoSuchEntity(message=f"The {kind.value} with name {name} cannot be found.")
+
+
+def taken(kind: EntityKind, name: str) -> EntityAlreadyExists:
+    """Return the error that tells that a name is taken."""
+    return EntityAlreadyExists(message=f"{kind.value.capitalize()} with name {name} already exists.")
+
+
+def add(connection: Connection, entity: Entity) -> None:
+    """Add an entity, and tell every cache. Raises EntityAlreadyExists."""
+    if iam_entities.find(connection, entity.account_id, entity.kind, entity.name) is not None:
+        raise taken(entity.kind, entity.name)
+    iam_entities.add(connection, entity)
+    accounts.raise_epoch(connection, entity.account_id)
+
+
+def rename(connection: Connection, entity: Entity, *, name: str | None, path: str | None) -> None:
+    """Give an entity another name or path, and tell every cache. Raises EntityAlreadyExists."""
+    wanted = name or entity.name
+    other = iam_entities.find(connection, entity.account_id, entity.kind, wanted)
+    if other is not None and other.unique_id != entity.unique_id:
+        raise taken(entity.kind, wanted)
+    iam_entities.rename(connection, entity, name=wanted, path=path or entity.path)
+    accounts.raise_epoch(connection, entity.account_id)
+
+
+def removing(remove: Callable[[], T], otherwise: Exception) -> T:
+    """Remove rows that others may hang on; what the database refuses is told as `otherwise`."""
+    try:
+        return remove()
+    except ConstraintViolated as error:
+        raise otherwise from error
+
+
+def _require(connection: Connection, grant: Grant, kind: type[E]) -> E:
+    """What was decided on by id and path has to be it still: another of the same name is another one."""
+    named = grant.requirement.entity
+    assert isinstance(named, EntityName), "the row names no user, group or role"
+    account_id = grant.registry.account_id
+    entity = iam_entities.find(connection, account_id, named.kind, named.name)
+    if entity is None:
+        raise missing(named.kind, named.name)
+    assert isinstance(entity, kind), f"the row names a {named.kind.value}"
+    if grant.located != locate(connection, account_id, named):
+        raise ConcurrentModification
+    return entity

@@ -1,0 +1,106 @@
+"""Users: made, looked at, renamed and deleted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from openecr.application.iam import entities
+from openecr.application.limits import Limits
+from openecr.domain.decisions import Grant
+from openecr.domain.iam import Entity, EntityKind, IamUser
+from openecr.domain.iam_errors import DeleteConflict, IamLimitExceeded
+from openecr.domain.pages import Page, PageRequest, cut_page
+from openecr.ports.clock import Clock
+from openecr.ports.ids import Ids
+from openecr.store import access_keys, accounts, iam_entities, iam_tags
+from openecr.store.connections import Connection
+from openecr.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedUser:
+    """A user with its tags."""
+
+    user: IamUser
+    tags: Mapping[str, str]
+
+
+class Users:
+    """The use cases of users. Access keys, groups and policies are other modules' nouns."""
+
+    def __init__(self, *, database: Database, clock: Clock, ids: Ids, limits: Limits) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+
+    async def create(self, grant: Grant, name: str, *, path: str, tags: Mapping[str, str]) -> DescribedUser:
+        """Make a user, who may do nothing yet. Raises EntityAlreadyExists, IamLimitExceeded."""
+        account_id = grant.registry.account_id
+        user = IamUser(
+            kind=EntityKind.USER,
+            account_id=account_id,
+            unique_id=entities.draw_unique_id(self._ids, EntityKind.USER.id_prefix),
+            name=name,
+            path=path,
+            created_at=self._clock.now(),
+        )
+
+        def unit(connection: Connection) -> DescribedUser:
+            if iam_entities.count(connection, account_id, EntityKind.USER) >= self._limits.users_per_account:
+                raise IamLimitExceeded(
+                    message=f"Cannot exceed quota for UsersPerAccount: {self._limits.users_per_account}"
+                )
+            entities.add(connection, user)
+            iam_tags.put(connection, user.unique_id, tags)
+            return DescribedUser(user=user, tags=tags)
+
+        return await self._database.write(unit)
+
+    async def get(self, grant: Grant) -> DescribedUser:
+        """Return the user that the grant is about. Raises NoSuchEntity."""
+
+        def work(connection: Connection) -> DescribedUser:
+            user = entities.require_user(connection, grant)
+            return DescribedUser(user=user, tags=iam_tags.list_of(connection, user.unique_id))
+
+        return await self._database.read(work)
+
+    async def list(self, grant: Grant, page: PageRequest, *, path_prefix: str) -> Page[Entity]:
+        """Return a page of the account's users by name."""
+
+        def scan(connection: Connection) -> list[Entity]:
+            return iam_entities.list_after(
+                connection,
+                grant.registry.account_id,
+                EntityKind.USER,
+                path_prefix=path_prefix,
+                after=page.after or "",
+                limit=page.limit + 1,
+            )
+
+        found = await self._database.scan(scan)
+        return cut_page(found, page.limit, lambda user: user.name.lower())
+
+    async def rename(self, grants: tuple[Grant, ...], *, name: str | None, path: str | None) -> None:
+        """Give a user another name or path; the id stays. Raises NoSuchEntity, EntityAlreadyExists."""
+
+        def unit(connection: Connection) -> None:
+            for grant in grants:
+                entities.require_user(connection, grant)
+            user = entities.require_user(connection, grants[0])
+            entities.rename(connection, user, name=name, path=path)
+
+        await self._database.write(unit)
+
+    async def delete(self, grant: Grant) -> None:
+        """Delete a user on whom nothing hangs any more. Raises NoSuchEntity, DeleteConflict."""
+
+        def unit(connection: Connection) -> None:
+            user = entities.require_user(connection, grant)
+            if access_keys.list_of(connection, user.account_id, user.unique_id):
+                raise DeleteConflict
+            iam_tags.remove_all(connection, user.unique_id)
+            entities.removing(lambda: iam_entities.remove(connection, user), DeleteConflict())
+            accounts.raise_epoch(connection, user.account_id)
+
+        await self._database.write(unit)
