@@ -1,8 +1,8 @@
 """What a door requires, what was decided, and the grant that application functions demand."""
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.errors import RepositoryNotFound
@@ -88,19 +88,65 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedCall:
+    """How a door stands in the audit trail: as the AWS operation that it is, also where docker called.
+
+    `source` is the service's (`ecr.amazonaws.com`), `reference` the request parameter that a record's `reference` is.
+    Of calls that commit, the record is stored in the transaction of their effect; of the others soon after.
+    """
+
+    source: str
+    name: str
+    is_read_only: bool
+    commits: bool = False
+    reference: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)  # not frozen: it is made for every request, and filled in on the way
+class AuditRecord:
+    """What one request asked, and how it ended: what an event of the audit trail is made from.
+
+    `parameters` are those worth keeping, never a secret, a token or a body's bytes. `error_code` is None while all is
+    well. `explanation` says why a denial was one, to the operator alone. `is_stored`: a unit of work has written the
+    event, which counts if the request succeeds.
+    """
+
+    call: AuditedCall
+    context: RequestContext
+    caller: Caller
+    requirements: Sequence[Requirement]
+    parameters: Mapping[str, object]
+    reference: str = ""
+    error_code: str | None = None
+    error_message: str | None = None
+    explanation: Mapping[str, object] | None = None
+    is_stored: bool = False
+
+
+Check = Callable[[Mapping[str, tuple[str, ...]]], None]
+"""Raises AccessDenied where condition keys, by their names in lower case, make a difference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """Proof that a caller may do what a requirement says, to this very repository.
 
     Made by the authorizer only. `repository` is None where the requirement names none, or where it does not exist;
     so is `located` for the requirement's user, group or role.
+    `record` is the request's, where it commits with the effect (`application/audit.audited`).
+    `action` is what the verdict is about. `check` decides again with the condition keys that only the writing
+    transaction knows; it is None where they can change nothing.
     """
 
     caller: Caller
     context: RequestContext
     requirement: Requirement
     verdict: Verdict
+    action: str = ""
     repository: Repository | None = None
     located: Located | None = None
+    record: AuditRecord | None = None
+    check: Check | None = None
 
     @property
     def decision(self) -> Decision:
@@ -111,6 +157,14 @@ class Grant:
     def registry(self) -> RegistryId:
         """Return the registry that the grant is about."""
         return self.requirement.registry
+
+    def check_write(self, **keys: str | None) -> None:
+        """Decide what a unit of work is about to do. `keys` by their names without `openecr:`; None: absent.
+
+        Raises AccessDenied.
+        """
+        if self.check is not None:
+            self.check({f"openecr:{name}": (value,) for name, value in keys.items() if value is not None})
 
     def require_repository(self) -> Repository:
         """Return the repository. Raises RepositoryNotFound where it does not exist."""

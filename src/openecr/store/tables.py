@@ -270,6 +270,17 @@ IMAGE_CHILDREN = Table(
 )
 """What keeps a child manifest: the indexes of the repository that name it."""
 
+# --- audit ---------------------------------------------------------------------------------------------------------
+
+AUDIT_PENDING = Table(
+    "audit_pending",
+    METADATA,
+    Column("id", TEXT, primary_key=True),
+    Column("event", Text, nullable=False),
+    sqlite_strict=True,
+)
+"""Events of calls that changed something, stored in the transaction of the change; a job takes them to the trail."""
+
 # --- activity: kept apart, so that it neither contends with pushes nor invalidates reads -------------------------
 
 ACTIVITY = MetaData(naming_convention=METADATA.naming_convention)
@@ -281,3 +292,27 @@ IMAGE_PULLS = Table(
     Column("pulled_at", BIG, nullable=False),
     sqlite_strict=True,
 )
+
+AUDIT = Table(
+    "audit",
+    ACTIVITY,
+    # When it happened, then the request's id: events are added at the end, and removed from the beginning.
+    Column("id", TEXT, primary_key=True),
+    Column("account_id", TEXT, primary_key=True),
+    Column("region", TEXT, nullable=False),
+    Column("event", Text, nullable=False),
+    Index("ix_audit_account", "account_id", "region", "id"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""The audit trail: an event for each account that it concerns."""
+
+AUDIT_EXPLANATIONS = Table(
+    "audit_explanations",
+    ACTIVITY,
+    Column("request_id", TEXT, primary_key=True),
+    Column("requested_at", BIG, nullable=False, index=True),
+    Column("explanation", Text, nullable=False),
+    sqlite_strict=True,
+)
+"""Why requests were denied, for the operator alone."""
