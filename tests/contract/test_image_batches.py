@@ -237,12 +237,11 @@ async def test_nested_indexes_and_their_children_go_in_one_call_in_any_order(
 
 async def test_what_somebody_else_deletes_between_two_units_is_not_found(gallery: Gallery) -> None:
     await gallery.push(IMAGE, "v1")
-    repository_id = gallery.grant.require_repository().id
     asked = [ImageId(tag="v1"), ImageId(digest=digest(IMAGE))]
-    begun = await gallery.database.write(lambda connection: begin_deletion(connection, repository_id, asked))
+    begun = await gallery.database.write(lambda connection: begin_deletion(connection, gallery.grant, asked))
     await gallery.images.batch_delete(gallery.grant, [ImageId(digest=digest(IMAGE))])
     ended = await gallery.database.write(
-        lambda connection: delete_some(connection, repository_id, begun, limit=10)
+        lambda connection: delete_some(connection, gallery.grant, begun, limit=10)
     )
     assert not ended.pending
     deleted, failures = ended.outcome

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from openecr.application.image_keys import check_removal
+from openecr.domain.decisions import Grant
 from openecr.domain.errors import LimitExceeded
 from openecr.domain.images import FailureCode, Image, ImageFailure, ImageId, TaggedManifest
 from openecr.store import images
@@ -71,20 +73,26 @@ class Deletion:
         return list(self.deleted), [each for each in self.resolved.values() if isinstance(each, ImageFailure)]
 
 
-def begin_deletion(connection: Connection, repository_id: int, image_ids: Sequence[ImageId]) -> Deletion:
-    """Find what is to be deleted: by digest (the image and every tag) or by tag (with its last tag the image goes)."""
+def begin_deletion(connection: Connection, grant: Grant, image_ids: Sequence[ImageId]) -> Deletion:
+    """Find what is to be deleted: by digest (the image and every tag) or by tag (with its last tag the image goes).
+
+    Raises AccessDenied.
+    """
+    repository_id = grant.require_repository().id
     resolved = {each: _resolve(connection, repository_id, each) for each in dict.fromkeys(image_ids)}
     pending = {each: image for each, image in resolved.items() if isinstance(image, Image)}
+    for image_id, image in pending.items():
+        check_removal(grant, image, image_id.tag)
     return Deletion(resolved=resolved, pending=pending)
 
 
-def delete_some(connection: Connection, repository_id: int, deletion: Deletion, *, limit: int) -> Deletion:
+def delete_some(connection: Connection, grant: Grant, deletion: Deletion, *, limit: int) -> Deletion:
     """Delete until about `limit` rows have gone; nothing is pending at the end.
 
     An image that an index names goes after the index, so that both may be in one call, in any order. What one
     identifier has deleted is no failure for another that names the same.
     """
-    unit = _Deletion(connection, repository_id, deletion.deleted)
+    unit = _Deletion(connection, grant, deletion.deleted)
     pending = dict(deletion.pending)
     failures = unit.failures
     while pending and unit.rows < limit:
@@ -113,10 +121,11 @@ def entries_of(image: Image) -> list[ImageId]:
 class _Deletion:
     """One unit of a BatchDeleteImage. `rows`: about how many were changed."""
 
-    def __init__(self, connection: Connection, repository_id: int, deleted: Iterable[ImageId]) -> None:
+    def __init__(self, connection: Connection, grant: Grant, deleted: Iterable[ImageId]) -> None:
         """`deleted` is what the units before this one did."""
         self._connection = connection
-        self._repository_id = repository_id
+        self._grant = grant
+        self._repository_id = grant.require_repository().id
         self.deleted = list(deleted)
         self.failures: dict[ImageId, ImageFailure] = {}
         self.rows = 0
@@ -128,6 +137,7 @@ class _Deletion:
             if not self._has_deleted(image_id, str(found.digest)):  # between two units, somebody else has
                 self.failures[image_id] = _failed(image_id, FailureCode.IMAGE_NOT_FOUND)
             return True
+        check_removal(self._grant, image, image_id.tag)  # it may have got other tags since it was found
         if image_id.tag is not None and len(image.tags) > 1:
             images.remove_tag(self._connection, self._repository_id, image_id.tag)
             self.rows += 1

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from openecr.application.image_keys import check_writes
 from openecr.application.limits import Limits
+from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
     ImageAlreadyExists,
@@ -35,13 +37,18 @@ class PutRules(Enum):
 class Push:
     """A manifest whose bytes have been read and checked, and the tags that are to name it."""
 
-    repository: Repository
+    grant: Grant
     content: bytes
     manifest: Manifest
     digest: Digest
     tags: tuple[str, ...]
     rules: PutRules
     pushed_at: int
+
+    @property
+    def repository(self) -> Repository:
+        """Return the repository that the grant is for."""
+        return self.grant.require_repository()
 
 
 def digest_of(content: bytes, given: str | None, rules: PutRules) -> Digest:
@@ -60,10 +67,18 @@ def digest_of(content: bytes, given: str | None, rules: PutRules) -> Digest:
 def store_push(connection: Connection, push: Push, limits: Limits) -> Image:
     """Store an image that is not there yet, and let the tags name it, in the open transaction.
 
-    Raises RepositoryNotFound, LayersNotFound, ReferencedImagesNotFound, ImageAlreadyExists, ImageTagAlreadyExists,
-    LimitExceeded.
+    Raises RepositoryNotFound, AccessDenied, LayersNotFound, ReferencedImagesNotFound, ImageAlreadyExists,
+    ImageTagAlreadyExists, LimitExceeded.
     """
     repositories.require_live(connection, push.repository)
+    manifest = push.manifest
+    check_writes(
+        push.grant,
+        push.tags,
+        digest=push.digest,
+        media_type=manifest.media_type,
+        artifact_type=manifest.artifact_type,
+    )
     blobs = _find_blobs(connection, push)
     children = _find_children(connection, push)
     existing = images.find(connection, push.repository.id, str(push.digest))

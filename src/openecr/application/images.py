@@ -6,6 +6,7 @@ from functools import partial
 
 import anyio.to_thread
 
+from openecr.application.audit import audited
 from openecr.application.image_batches import (
     Deleted,
     Deletion,
@@ -14,6 +15,7 @@ from openecr.application.image_batches import (
     delete_some,
     get_batch,
 )
+from openecr.application.image_keys import check_removal
 from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -106,7 +108,7 @@ class Images:
         read = partial(self._read, content, media_type, digest, rules)
         manifest, verified = read() if len(content) <= _INLINE_BYTES else await anyio.to_thread.run_sync(read)
         push = Push(
-            repository=repository,
+            grant=grant,
             content=content,
             manifest=manifest,
             digest=verified,
@@ -115,7 +117,9 @@ class Images:
             pushed_at=self._clock.now(),
         )
         await self._check_quota(repository, verified)
-        image = await self._database.write(partial(store_push, push=push, limits=self._limits))
+        image = await self._database.write(
+            audited(grant, partial(store_push, push=push, limits=self._limits))
+        )
         stored = StoredManifest(
             image_id=image.id, digest=image.digest, media_type=image.media_type, content=content
         )
@@ -183,32 +187,41 @@ class Images:
     # --- deletion ---
 
     async def batch_delete(self, grant: Grant, image_ids: Sequence[ImageId]) -> Deleted:
-        """Delete images and tags, each identifier on its own (BatchDeleteImage): in one unit, or in several of many."""
+        """Delete images and tags, each identifier on its own (BatchDeleteImage): in one unit, or in several of many.
+
+        Raises AccessDenied, before anything is deleted.
+        """
         repository = grant.require_repository()
 
         def unit(connection: Connection, deletion: Deletion | None) -> Deletion:
             repositories.require_live(connection, repository)
-            begun = deletion or begin_deletion(connection, repository.id, image_ids)
-            return delete_some(connection, repository.id, begun, limit=_DELETED_ROWS)
+            begun = deletion or begin_deletion(connection, grant, image_ids)
+            return delete_some(connection, grant, begun, limit=_DELETED_ROWS)
 
-        deletion = await self._database.write(partial(unit, deletion=None))
+        deletion = await self._database.write(audited(grant, partial(unit, deletion=None)))
         while deletion.pending:
             deletion = await self._database.write(partial(unit, deletion=deletion))
         return deletion.outcome
 
     async def delete_tag(self, grant: Grant, tag: str) -> None:
-        """Remove a tag; the image stays. Raises ManifestNotFound."""
+        """Remove a tag; the image stays. Raises ManifestNotFound, AccessDenied."""
         repository = grant.require_repository()
 
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
-            if not images.remove_tag(connection, repository.id, tag):
+            image = images.find_by_tag(connection, repository.id, tag)
+            if image is None:
                 raise ManifestNotFound
+            check_removal(grant, image, tag)
+            images.remove_tag(connection, repository.id, tag)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
 
     async def delete_manifest(self, grant: Grant, digest: Digest) -> None:
-        """Remove an image with all its tags. Raises ManifestNotFound, ImageReferencedByManifestList."""
+        """Remove an image with all its tags.
+
+        Raises ManifestNotFound, AccessDenied, ImageReferencedByManifestList.
+        """
         repository = grant.require_repository()
 
         def unit(connection: Connection) -> None:
@@ -216,12 +229,13 @@ class Images:
             image = images.find(connection, repository.id, str(digest))
             if image is None:
                 raise ManifestNotFound
+            check_removal(grant, image, None)
             parents = images.list_parents(connection, image.id)
             if parents:
                 raise ImageReferencedByManifestList(parents=parents)
             images.remove(connection, image.id)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
 
     # --- lists ---
 

@@ -53,7 +53,13 @@ def test_a_token_survives_the_aws_cli_and_windows_credential_store() -> None:
             role_name="r" * 64,
             session=session,
         ),
-        FederatedUser(account_id="1" * 12, access_key_id="A" * 20, unique_id="U" * 100, session=session),
+        FederatedUser(
+            account_id="1" * 12,
+            access_key_id="A" * 20,
+            unique_id="U" * 100,
+            user_id="U" * 21,
+            session=session,
+        ),
     ):
         text = make().issue(caller, "r" * 40).token_text
         assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
