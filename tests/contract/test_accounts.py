@@ -227,10 +227,12 @@ async def test_rotating_one_account_leaves_the_others_alone(house: House) -> Non
 
 async def test_secrets_are_sealed_in_the_database_and_bound_to_their_row(house: House) -> None:
     key = await house.accounts.ensure()
-    stored = await house.database.read(
+    found = await house.database.read(
         lambda connection: access_keys.find_active(connection, key.access_key_id)
     )
-    assert stored is not None
+    assert found is not None
+    stored, owner = found
+    assert (owner.account_id, owner.principal_id, owner.user) == (key.account_id, key.account_id, None)
     assert key.secret.encode() not in stored.sealed_secret
     with pytest.raises(ValueError, match="not sealed"):
         KEYS.unseal(
@@ -277,7 +279,7 @@ async def test_a_token_whose_key_belongs_to_another_principal_is_refused(house: 
             await house.caller_of(house.tokens.issue(caller, REGION).token_text, region=REGION)
 
 
-async def test_the_key_of_a_principal_of_a_later_version_leads_to_nobody(house: House) -> None:
+async def test_the_key_of_a_user_that_is_gone_leads_to_nobody(house: House) -> None:
     await house.accounts.ensure()
     key = RootKey(account_id=FIRST_ACCOUNT_ID, access_key_id="AKIAUSER", secret="s" * 40)
     await house.add_key(key, principal_id="AIDAUSER")

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from openecr.application.accounts import SECRET_PURPOSE, associated_data
 from openecr.application.authorization_tokens import AuthorizationTokens
-from openecr.domain.callers import Caller, Root
+from openecr.domain.accounts import KeyOwner
+from openecr.domain.callers import Caller, Root, User
 from openecr.domain.errors import TokenInvalid
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
@@ -40,10 +41,13 @@ class Authenticator:
         """Return the secret and the owner of a key, or None where the key is unknown or inactive."""
         if len(access_key_id) > _KEY_ID_MAX_CHARACTERS or not _is_alphanumeric(access_key_id):
             return None  # PostgreSQL's text takes no NUL
-        key = await self._database.read(lambda connection: access_keys.find_active(connection, access_key_id))
-        if key is None:
+        found = await self._database.read(
+            lambda connection: access_keys.find_active(connection, access_key_id)
+        )
+        if found is None:
             return None
-        caller = _caller(key.account_id, key.principal_id, key.access_key_id)
+        key, owner = found
+        caller = _caller(owner)
         if caller is None:
             return None
         secret = self._keys.unseal(
@@ -66,9 +70,11 @@ class Authenticator:
                 connection, claims.access_key_id, registry, repository_name
             )
         )
-        if owner != (claims.account_id, claims.principal_id) or claims.session is not None:
+        if owner is None or claims.session is not None:
             raise TokenInvalid
-        caller = _caller(claims.account_id, claims.principal_id, claims.access_key_id)
+        if (owner.account_id, owner.principal_id) != (claims.account_id, claims.principal_id):
+            raise TokenInvalid
+        caller = _caller(owner)
         if caller is None:
             raise TokenInvalid
         return caller, repository
@@ -79,8 +85,17 @@ def _is_alphanumeric(text: str) -> bool:
 
 
 @lru_cache(_CALLERS_KEPT)
-def _caller(account_id: str, principal_id: str, access_key_id: str) -> Caller | None:
-    """Return the principal of a key. Only roots exist at this stage; their id is the account's."""
-    if principal_id != account_id:
+def _caller(owner: KeyOwner) -> Caller | None:
+    """Return the principal of a key: the root, whose id is the account's, or a user. None where the user is gone."""
+    if owner.principal_id == owner.account_id:
+        return Root(account_id=owner.account_id, access_key_id=owner.access_key_id)
+    if owner.user is None:
         return None
-    return Root(account_id=account_id, access_key_id=access_key_id)
+    name, path = owner.user
+    return User(
+        account_id=owner.account_id,
+        access_key_id=owner.access_key_id,
+        unique_id=owner.principal_id,
+        name=name,
+        path=path,
+    )

@@ -1,11 +1,11 @@
 """The one decision function that guards every door.
 
-At this stage the only principals are roots: each may do everything in its own account and nothing in another. IAM's
-engine goes behind `decide` without touching a handler.
+At this stage roots may do everything in their own account and nothing in another, and nobody else may do anything.
+IAM's engine goes behind `decide` without touching a handler.
 """
 
 from openecr.application.iam.entities import locate
-from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.callers import Caller, RequestContext, Root
 from openecr.domain.decisions import Decision, Grant, Mode, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
 from openecr.domain.iam import Located
@@ -75,9 +75,11 @@ class Authorizer:
 
 
 def _decide(caller: Caller, requirement: Requirement) -> Verdict:
-    if caller.account_id == requirement.registry.account_id:
-        return Verdict(decision=Decision.ALLOW)
-    return Verdict(decision=Decision.IMPLICIT_DENY, missing=PolicyKind.RESOURCE)
+    if caller.account_id != requirement.registry.account_id:
+        return Verdict(decision=Decision.IMPLICIT_DENY, missing=PolicyKind.RESOURCE)
+    if not isinstance(caller, Root):
+        return Verdict(decision=Decision.IMPLICIT_DENY, missing=PolicyKind.IDENTITY)
+    return Verdict(decision=Decision.ALLOW)
 
 
 def denial(grant: Grant) -> str:

@@ -21,6 +21,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOwner:
+    """Whose an access key is. `user` is the name and path of a user, None for the root, whose id is the account's."""
+
+    access_key_id: str
+    account_id: str
+    principal_id: str
+    user: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SealedKey:
     """An access key as it is kept: the secret is sealed."""
 

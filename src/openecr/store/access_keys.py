@@ -2,16 +2,19 @@
 
 from sqlalchemy import bindparam, delete, insert, outerjoin, select, update
 
-from openecr.domain.accounts import AccessKey, KeyStatus, SealedKey
+from openecr.domain.accounts import AccessKey, KeyOwner, KeyStatus, SealedKey
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
 from openecr.store import repositories
 from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, is_one_of
+from openecr.store.iam_tables import PRINCIPALS
 from openecr.store.statements import Statement
 from openecr.store.tables import ACCESS_KEYS, REPOSITORIES
 
 _K = ACCESS_KEYS.c
+_USER = PRINCIPALS.c
+_WITH_USER = outerjoin(ACCESS_KEYS, PRINCIPALS, _USER.id == _K.principal_id)
 _COLUMNS = (_K.access_key_id, _K.account_id, _K.principal_id, _K.sealed_secret)
 _IS_ACTIVE = _K.status == KeyStatus.ACTIVE.value
 
@@ -19,11 +22,15 @@ INSERT = Statement(
     insert(ACCESS_KEYS),
     columns=("access_key_id", "account_id", "principal_id", "sealed_secret", "status", "created_at"),
 )
-FIND_ACTIVE = Statement(select(*_COLUMNS).where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE))
+FIND_ACTIVE = Statement(
+    select(*_COLUMNS, _USER.name, _USER.path)
+    .select_from(_WITH_USER)
+    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
+)
 FIND_ACTIVE_OWNER = Statement(
-    select(_K.account_id, _K.principal_id, *repositories.COLUMNS)
+    select(_K.access_key_id, _K.account_id, _K.principal_id, _USER.name, _USER.path, *repositories.COLUMNS)
     .select_from(
-        outerjoin(ACCESS_KEYS, REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
+        outerjoin(_WITH_USER, REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
     )
     .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
 )
@@ -77,24 +84,24 @@ def add(connection: Connection, key: SealedKey, *, created_at: int) -> None:
     )
 
 
-def find_active(connection: Connection, access_key_id: str) -> SealedKey | None:
-    """Return a key that works, or None."""
+def find_active(connection: Connection, access_key_id: str) -> tuple[SealedKey, KeyOwner] | None:
+    """Return a key that works and whose it is, or None."""
     row = connection.fetch_one(FIND_ACTIVE, the_id=access_key_id)
-    return None if row is None else _key(row)
+    return None if row is None else (_key(row), _owner([*row[:3], *row[4:]]))
 
 
 def find_active_owner(
     connection: Connection, access_key_id: str, registry: RegistryId, repository_name: str | None
-) -> tuple[tuple[str, str] | None, Repository | None]:
-    """Return account id and principal id of a key that works, and the live repository of that name."""
+) -> tuple[KeyOwner | None, Repository | None]:
+    """Return whose a key is that works, and the live repository of that name."""
     row = connection.fetch_one(
         FIND_ACTIVE_OWNER, the_id=access_key_id, registry=str(registry), name=repository_name
     )
     if row is None:
         return None, None
-    account_id, principal_id, *columns = row
+    columns = row[5:]
     repository = None if columns[0] is None else repositories.from_row(registry, columns)
-    return (account_id, principal_id), repository
+    return _owner(row), repository
 
 
 def find_newest_active(connection: Connection, account_id: str, principal_id: str) -> SealedKey | None:
@@ -147,6 +154,12 @@ def _described(row: Row) -> AccessKey:
         status=KeyStatus(row[3]),
         created_at=int(row[4]),
     )
+
+
+def _owner(row: Row) -> KeyOwner:
+    access_key_id, account_id, principal_id, name, path = row[:5]
+    user = None if name is None else (name, path)
+    return KeyOwner(access_key_id=access_key_id, account_id=account_id, principal_id=principal_id, user=user)
 
 
 def _key(row: Row) -> SealedKey:

@@ -74,7 +74,7 @@ async def test_a_presigned_url_for_another_method_is_refused(house: House) -> No
         ({"Action": "Nonsense"}, b"InvalidAction"),
         ({"Version": "2001-01-01"}, b"InvalidAction"),
         ({"Version": ""}, b"InvalidAction"),
-        ({"Action": "ListUsers", "Version": "2010-05-08"}, b"InvalidAction"),
+        ({"Action": "CreateVirtualMFADevice", "Version": "2010-05-08"}, b"InvalidAction"),
     ],
     ids=["no action", "unknown action", "unknown version", "no version", "missing operation"],
 )
