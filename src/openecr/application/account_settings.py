@@ -1,5 +1,6 @@
 """Account settings: read, changed, and asked by the use cases that obey them."""
 
+from openecr.application.audit import audited
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.decisions import Grant
 from openecr.domain.errors import InvalidParameter, UnknownSetting
@@ -34,9 +35,11 @@ class AccountSettings:
             raise InvalidParameter(
                 parameter="value", constraint=f"Member must satisfy enum value set: [{options}]"
             )
-        await self._database.write(
-            lambda connection: account_settings.put(connection, grant.registry, setting.value, value)
-        )
+
+        def unit(connection: Connection) -> None:
+            account_settings.put(connection, grant.registry, setting.value, value)
+
+        await self._database.write(audited(grant, unit))
         return setting.value, value
 
 

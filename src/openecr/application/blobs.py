@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from openecr.application.account_settings import value_of
+from openecr.application.audit import audited, note
 from openecr.application.limits import Limits
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.blobs import Availability, LayerFailure, LayerFailureCode, LayerStatus, StoredBlob
@@ -133,7 +134,7 @@ class Blobs:
                 raise LayerInUse(digest=str(digest), repository_name=repository.name)
             blob_rows.claim(connection, [held[0].blob_id], not_before=not_before)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
 
     # --- mounts ---
 
@@ -165,10 +166,11 @@ class Blobs:
             repositories.require_live(connection, target)
             if not _may_mount(connection, target.registry):
                 return None
-            return next(
-                filter(None, (self._mount_from(connection, source, target, digest) for source in eligible)),
-                None,
-            )
+            mounts = (self._mount_from(connection, source, target, digest) for source in eligible)
+            mounted = next(filter(None, mounts), None)
+            if mounted is not None:
+                note(connection, grant)
+            return mounted
 
         return await self._database.write(unit) if eligible else None
 

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from openecr.application.audit import audited
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.errors import (
@@ -60,7 +61,7 @@ class Repositories:
             self._put_tags(connection, repository, tags)
             return repository
 
-        return await self._database.write(unit)
+        return await self._database.write(audited(grant, unit))
 
     async def describe(self, grants: Sequence[Grant]) -> list[Repository]:
         """Return the repositories that the grants name, each once. Raises RepositoryNotFound for the first missing."""
@@ -90,7 +91,7 @@ class Repositories:
                 )
             repositories.mark_deleted(connection, repository)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
         return repository
 
     async def set_tag_mutability(self, grant: Grant, setting: TagMutabilitySetting) -> Repository:
@@ -101,7 +102,7 @@ class Repositories:
             repositories.require_live(connection, repository)
             repositories.set_tag_mutability(connection, repository, setting)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
         return repository
 
     async def set_scan_on_push(self, grant: Grant, *, scan_on_push: bool) -> Repository:
@@ -112,7 +113,7 @@ class Repositories:
             repositories.require_live(connection, repository)
             repositories.set_scan_on_push(connection, repository, scan_on_push=scan_on_push)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
         return repository
 
     async def tag_resource(self, grant: Grant, tags: Mapping[str, str]) -> None:
@@ -125,7 +126,7 @@ class Repositories:
             repositories.require_live(connection, repository)
             self._put_tags(connection, repository, given)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
 
     async def untag_resource(self, grant: Grant, keys: Sequence[str]) -> None:
         """Remove resource tags; unknown keys are fine. Raises RepositoryNotFound."""
@@ -135,7 +136,7 @@ class Repositories:
             repositories.require_live(connection, repository)
             repositories.remove_resource_tags(connection, repository, [*keys])
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))
 
     async def list_resource_tags(self, grant: Grant) -> dict[str, str]:
         """Return the resource tags by key. Raises RepositoryNotFound."""

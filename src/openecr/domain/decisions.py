@@ -178,13 +178,22 @@ class Grant:
 
 @dataclass(slots=True, kw_only=True)  # not frozen: a frozen one takes three times as long to make
 class Outcome:
-    """How one request ended; every request makes exactly one."""
+    """How one request ended; every request makes exactly one.
+
+    `record` is what the audit trail keeps of it; None for what it does not tell one by one.
+    """
 
     door: str
     context: RequestContext
     caller: Caller | None
-    resources: tuple[str, ...]
+    requirements: Sequence[Requirement]
     decision: Decision | None
     status: int
     error_code: str | None
     duration_microseconds: int
+    record: AuditRecord | None = None
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Return the ARNs that the request was about."""
+        return tuple(requirement.resource for requirement in self.requirements)

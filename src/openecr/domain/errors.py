@@ -6,7 +6,7 @@ failed and a retry may help. Anything else that is raised is a bug: the client h
 Errors are plain classes with keyword-only constructors: a frozen dataclass breaks when it crosses a context manager.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class DomainError(Exception):
@@ -39,7 +39,14 @@ class StorageFull(Unavailable):
 
 
 class AccessDenied(DomainError):
-    """The decision was not ALLOW; the message names caller, action, resource and reason."""
+    """The decision was not ALLOW; the message names caller, action, resource and reason.
+
+    `explanation` says more (`domain/audit.explanation_of`): the operator may read it, the caller never hears of it.
+    """
+
+    def __init__(self, *, message: str, explanation: Mapping[str, object] | None = None) -> None:
+        super().__init__(message=message)
+        self.explanation = explanation
 
 
 class TokenMissing(DomainError):

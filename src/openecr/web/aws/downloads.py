@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer, denial
 from openecr.application.blobs import Blobs, DownloadLink
+from openecr.domain.audit import explanation_of
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.callers import Caller, RequestContext
-from openecr.domain.decisions import Decision, Grant, Outcome, Requirement
+from openecr.domain.decisions import AuditedCall, AuditRecord, Decision, Grant, Outcome, Requirement
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
     AccessDenied,
@@ -24,6 +25,7 @@ from openecr.domain.errors import (
     Unavailable,
 )
 from openecr.ports.clock import Clock
+from openecr.web.audit_records import close_record
 from openecr.web.aws.call import context_of
 from openecr.web.aws.ecr.layers import DOWNLOADS_PATH
 from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
@@ -32,6 +34,9 @@ from openecr.web.ranges import ByteRange, Unsatisfiable, parse_ranges
 DOOR = f"GET {DOWNLOADS_PATH}<token>"
 ACTION = "ecr:GetDownloadUrlForLayer"
 
+_AUDITED = AuditedCall(
+    source="ecr.amazonaws.com", name="GetDownloadUrlForLayer", is_read_only=True, reference="layerDigest"
+)
 _METHODS = ("GET", "HEAD")
 _STATUSES: dict[type[Exception], int] = {
     LinkExpired: 403,
@@ -60,6 +65,8 @@ class _Progress:
     caller: Caller | None = None
     requirement: Requirement | None = None
     decision: Decision | None = None
+    digest: str = ""
+    error: DomainError | Unavailable | None = None
     error_code: str | None = None
 
 
@@ -101,7 +108,7 @@ class Downloads:
             grant, digest = await self._open(request, progress)
             blob = await self._blobs.get(grant, digest)
         except (DomainError, Unavailable) as error:
-            progress.error_code = type(error).__name__
+            progress.error_code, progress.error = type(error).__name__, error
             return _text(_status_of(error), error.message)
         return self._content(request, blob)
 
@@ -109,6 +116,7 @@ class Downloads:
         """Follow the seal to a grant on the repository that it names. Raises DomainError."""
         link = self._blobs.open_link(request.path.removeprefix(DOWNLOADS_PATH))
         digest = Digest.parse(link.digest)
+        progress.digest = link.digest
         progress.context = replace(progress.context, region=link.region)
         credential = await self._authenticator.secret_of(link.caller_access_key_id)
         if credential is None or credential.caller.account_id != link.caller_account_id:
@@ -118,7 +126,7 @@ class Downloads:
         grant = await self._authorizer.decide(credential.caller, progress.context, progress.requirement)
         progress.decision = grant.decision
         if grant.decision is not Decision.ALLOW:
-            raise AccessDenied(message=denial(grant))
+            raise AccessDenied(message=denial(grant), explanation=explanation_of(grant))
         if grant.require_repository().id != link.repository_id:
             raise LayerNotFound(
                 digest=link.digest, repository_name=link.repository_name, registry_id=link.account_id
@@ -153,17 +161,29 @@ class Downloads:
         return StreamBody(chunks=self._blobs.open(blob, part.start, part.stop), size_bytes=part.size_bytes)
 
     def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
-        requirement = progress.requirement
+        requirements = () if progress.requirement is None else (progress.requirement,)
+        record = None
+        if progress.caller is not None:
+            record = AuditRecord(
+                call=_AUDITED,
+                context=progress.context,
+                caller=progress.caller,
+                requirements=requirements,
+                parameters={},
+                reference=progress.digest,
+            )
+            close_record(record, status, progress.error, progress.error_code)
         self._record(
             Outcome(
                 door=DOOR,
                 context=progress.context,
                 caller=progress.caller,
-                resources=() if requirement is None else (requirement.resource,),
+                requirements=requirements,
                 decision=progress.decision,
                 status=status,
                 error_code=progress.error_code,
                 duration_microseconds=elapsed_nanoseconds // 1000,
+                record=record,
             )
         )
 

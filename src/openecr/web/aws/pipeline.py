@@ -18,8 +18,9 @@ import structlog
 
 from openecr.application.authentication import Authenticator, Credential
 from openecr.application.authorization import Authorizer, denial
+from openecr.domain.audit import explanation_of
 from openecr.domain.callers import Caller, RequestContext
-from openecr.domain.decisions import Decision, Grant, Outcome, Requirement
+from openecr.domain.decisions import AuditRecord, Decision, Grant, Outcome, Requirement
 from openecr.domain.errors import AccessDenied, DomainError, Unavailable
 from openecr.engines.sigv4 import (
     Authorization,
@@ -31,6 +32,8 @@ from openecr.engines.sigv4 import (
     verify,
 )
 from openecr.ports.clock import Clock
+from openecr.web.audit_records import close_record
+from openecr.web.aws.audit import audited_call, kept_parameters
 from openecr.web.aws.bodies import SMALL_BODY_BYTES, Bodies
 from openecr.web.aws.call import Call, Output, Parameters, Services, context_of
 from openecr.web.aws.errors import Refusal, internal_error
@@ -59,6 +62,8 @@ class _Progress:
     row: Row | None = None
     requirements: Sequence[Requirement] = ()
     decision: Decision | None = None
+    record: AuditRecord | None = None
+    error: Refusal | None = None
     error_code: str | None = None
 
 
@@ -129,6 +134,7 @@ class AwsFace:
             proven = _Proven(request=request, signed=signed, authorization=authorization, claim=claim)
             row, parameters = await self._open(proven, progress.wire, credential.secret, body)
             progress.caller, progress.row, progress.door = credential.caller, row, row.door
+            progress.record = _record(row, credential.caller, context, parameters)
             validate(row.model, parameters, only=row.needs)
             grants = await self._authorize(credential.caller, parameters, progress)
             validate(row.model, parameters)
@@ -174,21 +180,26 @@ class AwsFace:
             grant = await self._authorizer.decide(caller, progress.context, requirement)
             progress.decision = grant.decision
             if grant.decision is not Decision.ALLOW:
-                raise AccessDenied(message=denial(grant))
-            grants.append(grant)
+                raise AccessDenied(message=denial(grant), explanation=explanation_of(grant))
+            grants.append(_with_record(grant, progress))
         return tuple(grants)
 
     def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
+        record = progress.record
+        if record is not None:
+            record.requirements = progress.requirements
+            close_record(record, status, progress.error, progress.error_code)
         self._record(
             Outcome(
                 door=progress.door,
                 context=progress.context,
                 caller=progress.caller,
-                resources=tuple(requirement.resource for requirement in progress.requirements),
+                requirements=progress.requirements,
                 decision=progress.decision,
                 status=status,
                 error_code=progress.error_code,
                 duration_microseconds=elapsed_nanoseconds // 1000,
+                record=record,
             )
         )
 
@@ -228,6 +239,25 @@ def _characters(value: object) -> int:
             return 0
 
 
+def _record(row: Row, caller: Caller, context: RequestContext, parameters: Parameters) -> AuditRecord:
+    return AuditRecord(
+        call=audited_call(row.service, row.name),
+        context=context,
+        caller=caller,
+        requirements=(),
+        parameters=kept_parameters(parameters),
+    )
+
+
+def _with_record(grant: Grant, progress: _Progress) -> Grant:
+    """Hand the record to the use case, where it commits with the effect."""
+    record = progress.record
+    if record is None or not record.call.commits:
+        return grant
+    record.requirements = progress.requirements
+    return replace(grant, record=record)
+
+
 def _signed(request: Request) -> SignedRequest:
     """Return what the signature covers. HTTP/2 has no Host header: the authority stands for it."""
     headers = request.headers
@@ -238,7 +268,7 @@ def _signed(request: Request) -> SignedRequest:
 
 def _refusal(error: Refusal, request: Request, progress: _Progress) -> Response:
     fault = progress.wire.tell(error, progress.row, progress.requirements)
-    progress.error_code = fault.code
+    progress.error, progress.error_code = error, fault.code
     content = progress.wire.encode_fault(fault, progress.row, request.request_id)
     return _response(fault.status, content, request, progress)
 

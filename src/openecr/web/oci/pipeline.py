@@ -6,16 +6,17 @@ nothing about what exists: names are looked up by the authorizer, and only for t
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import denial
 from openecr.application.limits import Limits
+from openecr.domain.audit import explanation_of
 from openecr.domain.callers import Caller, RequestContext
-from openecr.domain.decisions import Decision, Grant, Outcome, Requirement
+from openecr.domain.decisions import AuditedCall, AuditRecord, Decision, Grant, Outcome, Requirement
 from openecr.domain.errors import (
     AccessDenied,
     DomainError,
@@ -28,8 +29,9 @@ from openecr.domain.errors import (
 )
 from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
+from openecr.web.audit_records import close_record
 from openecr.web.messages import Headers, Request, Response
-from openecr.web.oci.call import Call, Services, parse_query
+from openecr.web.oci.call import Call, Query, Services, parse_query
 from openecr.web.oci.credentials import challenge, password_of
 from openecr.web.oci.errors import (
     UNAUTHORIZED,
@@ -38,6 +40,13 @@ from openecr.web.oci.errors import (
     internal_error,
     refusal,
     row_of,
+)
+from openecr.web.oci.events import (
+    INITIATE_UPLOAD,
+    MOUNT_LAYER,
+    NO_PARAMETERS,
+    error_code,
+    kept_parameters,
 )
 from openecr.web.oci.paths import Target, parse_path
 from openecr.web.oci.routes import BodyBound, Route, Scope, find_route
@@ -59,6 +68,10 @@ class _Progress:
     caller: Caller | None = None
     requirement: Requirement | None = None
     decision: Decision | None = None
+    audited: AuditedCall | None = None
+    query: Query | None = None
+    record: AuditRecord | None = None
+    error: Refusal | None = None
     error_code: str | None = None
 
 
@@ -115,7 +128,7 @@ class RegistryFace:
         query = parse_query(request.query)
         route = find_route(request, target, query)
         assert target is not None, "find_route refuses a path that names nothing"
-        progress.door = route.door
+        progress.door, progress.audited, progress.query = route.door, route.audited, query
         if route.scope is Scope.REPOSITORY and name is None:
             raise _malformed_name(target.name)
         progress.requirement = requirement = route.requirement(registry, target)
@@ -124,6 +137,9 @@ class RegistryFace:
             grant = self._services.authorizer.judge(caller, context, requirement, repository)
             progress.decision = grant.decision
             _check_allowed(grant)
+            if route.audited is not None and route.audited.commits:
+                progress.record = _record(progress, (requirement,))
+                grant = replace(grant, record=progress.record)
         _check_length(request, route, self._services.limits)
         call = Call(
             request=request,
@@ -147,19 +163,47 @@ class RegistryFace:
         )
 
     def _finish(self, request: Request, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
-        requirement = progress.requirement
+        requirements = () if progress.requirement is None else (progress.requirement,)
         self._record(
             Outcome(
                 door=progress.door,
                 context=progress.context or self._context(request, region=""),
                 caller=progress.caller,
-                resources=() if requirement is None else (requirement.resource,),
+                requirements=requirements,
                 decision=progress.decision,
                 status=status,
                 error_code=progress.error_code,
                 duration_microseconds=elapsed_nanoseconds // 1000,
+                record=_closed_record(progress, requirements, status),
             )
         )
+
+
+def _record(progress: _Progress, requirements: Sequence[Requirement]) -> AuditRecord | None:
+    """Return what the audit trail keeps of the request; None while it is not known who asks for what."""
+    caller, context, call, target = progress.caller, progress.context, progress.audited, progress.target
+    if caller is None or context is None or call is None or target is None:
+        return None
+    return AuditRecord(
+        call=call,
+        context=context,
+        caller=caller,
+        requirements=requirements,
+        parameters=kept_parameters(progress.query) if progress.query else NO_PARAMETERS,
+        reference=target.tail,
+    )
+
+
+def _closed_record(
+    progress: _Progress, requirements: Sequence[Requirement], status: int
+) -> AuditRecord | None:
+    record = progress.record or _record(progress, requirements)
+    if record is None:
+        return None
+    if record.call is MOUNT_LAYER and not record.is_stored:
+        record.call = INITIATE_UPLOAD
+    close_record(record, status, progress.error, error_code(progress.error, progress.error_code))
+    return record
 
 
 def _malformed_name(name: str) -> ProtocolError:
@@ -169,7 +213,7 @@ def _malformed_name(name: str) -> ProtocolError:
 
 def _check_allowed(grant: Grant) -> None:
     if grant.decision is not Decision.ALLOW:
-        raise AccessDenied(message=denial(grant))
+        raise AccessDenied(message=denial(grant), explanation=explanation_of(grant))
 
 
 def _check_length(request: Request, route: Route, limits: Limits) -> None:
@@ -189,7 +233,7 @@ def _check_length(request: Request, route: Route, limits: Limits) -> None:
 
 
 def _refuse(error: Refusal, request: Request, progress: _Progress) -> Response:
-    progress.error_code = row_of(error).code
+    progress.error, progress.error_code = error, row_of(error).code
     return refusal(error, _headers_of(error, request, progress.target))
 
 

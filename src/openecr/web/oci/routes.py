@@ -7,10 +7,10 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from openecr.domain.decisions import Mode, Requirement
+from openecr.domain.decisions import AuditedCall, Mode, Requirement
 from openecr.domain.registries import RegistryId
 from openecr.web.messages import Request
-from openecr.web.oci import actions, blobs, catalog, manifests, referrers, tags, uploads
+from openecr.web.oci import actions, blobs, catalog, events, manifests, referrers, tags, uploads
 from openecr.web.oci.call import Handler, Query
 from openecr.web.oci.errors import ProtocolError
 from openecr.web.oci.paths import Endpoint, Target
@@ -40,6 +40,7 @@ class Route:
     """A row. Of the rows of one method and endpoint the first whose condition holds is taken.
 
     `source_actions` are asked of another repository by the handler, which goes another way where they are denied.
+    `audited` is how the audit trail calls it; None: it tells nothing of it.
     """
 
     door: str
@@ -52,6 +53,7 @@ class Route:
     source_actions: tuple[str, ...] = ()
     body: BodyBound = BodyBound.NOTHING
     condition: Condition | None = None
+    audited: AuditedCall | None = None
 
     def requirement(self, registry: RegistryId, target: Target) -> Requirement | None:
         """Return what the caller must be allowed, or None for a door that asks only who is there."""
@@ -79,6 +81,7 @@ def _has_body(request: Request, query: Query) -> bool:
 ROUTES = (
     Route(
         door="GET manifest",
+        audited=events.BATCH_GET_IMAGE,
         method="GET",
         endpoint=Endpoint.MANIFEST,
         handler=manifests.get_manifest,
@@ -86,6 +89,7 @@ ROUTES = (
     ),
     Route(
         door="HEAD manifest",
+        audited=events.BATCH_GET_IMAGE,
         method="HEAD",
         endpoint=Endpoint.MANIFEST,
         handler=manifests.head_manifest,
@@ -93,6 +97,7 @@ ROUTES = (
     ),
     Route(
         door="PUT manifest",
+        audited=events.PUT_IMAGE,
         method="PUT",
         endpoint=Endpoint.MANIFEST,
         handler=manifests.put_manifest,
@@ -101,6 +106,7 @@ ROUTES = (
     ),
     Route(
         door="DELETE manifest",
+        audited=events.DELETE_IMAGE,
         method="DELETE",
         endpoint=Endpoint.MANIFEST,
         handler=manifests.delete_manifest,
@@ -108,6 +114,7 @@ ROUTES = (
     ),
     Route(
         door="GET blob",
+        audited=events.GET_LAYER,
         method="GET",
         endpoint=Endpoint.BLOB,
         handler=blobs.get_blob,
@@ -115,6 +122,7 @@ ROUTES = (
     ),
     Route(
         door="HEAD blob",
+        audited=events.CHECK_LAYER,
         method="HEAD",
         endpoint=Endpoint.BLOB,
         handler=blobs.head_blob,
@@ -123,6 +131,7 @@ ROUTES = (
     ),
     Route(
         door="DELETE blob",
+        audited=events.DELETE_LAYER,
         method="DELETE",
         endpoint=Endpoint.BLOB,
         handler=blobs.delete_blob,
@@ -130,6 +139,7 @@ ROUTES = (
     ),
     Route(
         door="POST upload, mount",
+        audited=events.MOUNT_LAYER,
         method="POST",
         endpoint=Endpoint.UPLOADS,
         handler=uploads.mount,
@@ -139,6 +149,7 @@ ROUTES = (
     ),
     Route(
         door="POST upload, at once",
+        audited=events.UPLOAD_AT_ONCE,
         method="POST",
         endpoint=Endpoint.UPLOADS,
         handler=uploads.upload_at_once,
@@ -148,6 +159,7 @@ ROUTES = (
     ),
     Route(
         door="POST upload",
+        audited=events.INITIATE_UPLOAD,
         method="POST",
         endpoint=Endpoint.UPLOADS,
         handler=uploads.start_upload,
@@ -155,6 +167,7 @@ ROUTES = (
     ),
     Route(
         door="GET upload",
+        audited=events.UPLOAD_STATUS,
         method="GET",
         endpoint=Endpoint.UPLOAD,
         handler=uploads.upload_status,
@@ -162,6 +175,7 @@ ROUTES = (
     ),
     Route(
         door="PATCH upload",
+        audited=events.UPLOAD_PART,
         method="PATCH",
         endpoint=Endpoint.UPLOAD,
         handler=uploads.append_part,
@@ -170,6 +184,7 @@ ROUTES = (
     ),
     Route(
         door="PUT upload, with a body",
+        audited=events.COMPLETE_UPLOAD,
         method="PUT",
         endpoint=Endpoint.UPLOAD,
         handler=uploads.finish_upload,
@@ -179,6 +194,7 @@ ROUTES = (
     ),
     Route(
         door="PUT upload",
+        audited=events.COMPLETE_UPLOAD,
         method="PUT",
         endpoint=Endpoint.UPLOAD,
         handler=uploads.finish_upload,
@@ -186,6 +202,7 @@ ROUTES = (
     ),
     Route(
         door="DELETE upload",
+        audited=events.UPLOAD_CANCELLED,
         method="DELETE",
         endpoint=Endpoint.UPLOAD,
         handler=uploads.cancel_upload,
@@ -193,6 +210,7 @@ ROUTES = (
     ),
     Route(
         door="GET tags",
+        audited=events.LIST_IMAGES,
         method="GET",
         endpoint=Endpoint.TAGS,
         handler=tags.list_tags,
@@ -200,6 +218,7 @@ ROUTES = (
     ),
     Route(
         door="GET referrers",
+        audited=events.LIST_REFERRERS,
         method="GET",
         endpoint=Endpoint.REFERRERS,
         handler=referrers.list_referrers,
@@ -207,6 +226,7 @@ ROUTES = (
     ),
     Route(
         door="GET catalog",
+        audited=events.DESCRIBE_REPOSITORIES,
         method="GET",
         endpoint=Endpoint.CATALOG,
         handler=catalog.list_repositories,
