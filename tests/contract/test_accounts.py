@@ -58,9 +58,14 @@ class House:
     async def caller_of(self, token_text: str, *, region: str) -> Caller:
         """Return whose token it is, on a host of the first account."""
         registry = RegistryId(account_id=FIRST_ACCOUNT_ID, region=region)
-        caller, repository = await self.authenticator.by_token(token_text, registry)
-        assert repository is None
-        return caller
+        authenticated = await self.authenticator.by_token(token_text, registry)
+        assert authenticated.repository is None
+        epoch = await self.epoch(authenticated.caller.account_id)
+        assert (authenticated.caller_epoch, authenticated.owner_epoch) == (
+            epoch,
+            await self.epoch(FIRST_ACCOUNT_ID),
+        )
+        return authenticated.caller
 
     async def add_key(self, key: RootKey, *, principal_id: str) -> None:
         """Put in a key of a principal that is no root."""
@@ -231,7 +236,8 @@ async def test_secrets_are_sealed_in_the_database_and_bound_to_their_row(house: 
         lambda connection: access_keys.find_active(connection, key.access_key_id)
     )
     assert found is not None
-    stored, owner = found
+    stored, owner, epoch = found
+    assert epoch == await house.epoch(key.account_id)
     assert (owner.account_id, owner.principal_id, owner.user) == (key.account_id, key.account_id, None)
     assert key.secret.encode() not in stored.sealed_secret
     with pytest.raises(ValueError, match="not sealed"):

@@ -27,6 +27,21 @@ class Credential:
 
     secret: str = field(repr=False)
     caller: Caller
+    caller_epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticated:
+    """Who sent a request to the registry, and what was read along with that.
+
+    `repository` is for the authorizer alone. The epochs are those of the caller's account and of the registry's, by
+    which the authorizer tells whether what it kept still holds; `owner_epoch` is None where there is no such account.
+    """
+
+    caller: Caller
+    repository: Repository | None
+    caller_epoch: int
+    owner_epoch: int | None
 
 
 class Authenticator:
@@ -37,8 +52,13 @@ class Authenticator:
         self._keys = keys
         self._tokens = tokens
 
-    async def secret_of(self, access_key_id: str) -> Credential | None:
-        """Return the secret and the owner of a key, or None where the key is unknown or inactive."""
+    async def secret_of(self, access_key_id: str, session_token: str | None = None) -> Credential | None:
+        """Return the secret and the owner of a key, or None where the key is unknown or inactive.
+
+        A session token belongs to no key that lasts: with one, such a key is as good as unknown.
+        """
+        if session_token is not None:
+            return None
         if len(access_key_id) > _KEY_ID_MAX_CHARACTERS or not _is_alphanumeric(access_key_id):
             return None  # PostgreSQL's text takes no NUL
         found = await self._database.read(
@@ -46,38 +66,43 @@ class Authenticator:
         )
         if found is None:
             return None
-        key, owner = found
+        key, owner, epoch = found
         caller = _caller(owner)
         if caller is None:
             return None
         secret = self._keys.unseal(
             SECRET_PURPOSE, key.sealed_secret, associated=associated_data(key.account_id, key.access_key_id)
         )
-        return Credential(secret=secret.decode(), caller=caller)
+        return Credential(secret=secret.decode(), caller=caller, caller_epoch=epoch)
 
     async def by_token(
         self, token_text: str, registry: RegistryId, repository_name: str | None = None
-    ) -> tuple[Caller, Repository | None]:
-        """Return whose token this is, on a host of `registry`, and the repository that the request names.
+    ) -> Authenticated:
+        """Return whose token this is, on a host of `registry`, and what a decision begins with.
 
-        The two are read in one statement, since every request to the registry needs both; the repository is for the
-        authorizer alone. Raises TokenInvalid (not this server's, another region's, or its key or owner is inactive or
-        gone) and TokenExpired.
+        All is read in one statement, since every request to the registry needs it. Raises TokenInvalid (not this
+        server's, another region's, or its key or owner is inactive or gone) and TokenExpired.
         """
         claims = self._tokens.open(token_text, region=registry.region)
-        owner, repository = await self._database.read(
+        found = await self._database.read(
             lambda connection: access_keys.find_active_owner(
                 connection, claims.access_key_id, registry, repository_name
             )
         )
-        if owner is None or claims.session is not None:
+        if found is None or claims.session is not None:
             raise TokenInvalid
+        owner, scene = found
         if (owner.account_id, owner.principal_id) != (claims.account_id, claims.principal_id):
             raise TokenInvalid
         caller = _caller(owner)
-        if caller is None:
+        if caller is None or scene.caller_epoch is None:
             raise TokenInvalid
-        return caller, repository
+        return Authenticated(
+            caller=caller,
+            repository=scene.repository,
+            caller_epoch=scene.caller_epoch,
+            owner_epoch=scene.owner_epoch,
+        )
 
 
 def _is_alphanumeric(text: str) -> bool:

@@ -4,17 +4,21 @@ from sqlalchemy import bindparam, delete, insert, outerjoin, select, update
 
 from openecr.domain.accounts import AccessKey, KeyOwner, KeyStatus, SealedKey
 from openecr.domain.registries import RegistryId
-from openecr.domain.repositories import Repository
 from openecr.store import repositories
 from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, is_one_of
 from openecr.store.iam_tables import PRINCIPALS
+from openecr.store.principals import Scene, scene_of
 from openecr.store.statements import Statement
-from openecr.store.tables import ACCESS_KEYS, REPOSITORIES
+from openecr.store.tables import ACCESS_KEYS, ACCOUNTS, REPOSITORIES
 
 _K = ACCESS_KEYS.c
 _USER = PRINCIPALS.c
-_WITH_USER = outerjoin(ACCESS_KEYS, PRINCIPALS, _USER.id == _K.principal_id)
+_ACCOUNT = ACCOUNTS.alias("account")
+_OWNER = ACCOUNTS.alias("owner")
+_WITH_USER = outerjoin(ACCESS_KEYS, PRINCIPALS, _USER.id == _K.principal_id).join(
+    _ACCOUNT, _ACCOUNT.c.account_id == _K.account_id
+)
 _COLUMNS = (_K.access_key_id, _K.account_id, _K.principal_id, _K.sealed_secret)
 _IS_ACTIVE = _K.status == KeyStatus.ACTIVE.value
 
@@ -23,14 +27,25 @@ INSERT = Statement(
     columns=("access_key_id", "account_id", "principal_id", "sealed_secret", "status", "created_at"),
 )
 FIND_ACTIVE = Statement(
-    select(*_COLUMNS, _USER.name, _USER.path)
+    select(*_COLUMNS, _USER.name, _USER.path, _ACCOUNT.c.authorization_epoch)
     .select_from(_WITH_USER)
     .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
 )
 FIND_ACTIVE_OWNER = Statement(
-    select(_K.access_key_id, _K.account_id, _K.principal_id, _USER.name, _USER.path, *repositories.COLUMNS)
+    select(
+        _K.access_key_id,
+        _K.account_id,
+        _K.principal_id,
+        _USER.name,
+        _USER.path,
+        _ACCOUNT.c.authorization_epoch,
+        _OWNER.c.authorization_epoch,
+        *repositories.COLUMNS,
+    )
     .select_from(
-        outerjoin(_WITH_USER, REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
+        _WITH_USER.outerjoin(_OWNER, _OWNER.c.account_id == bindparam("the_owner")).outerjoin(
+            REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name"))
+        )
     )
     .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
 )
@@ -84,24 +99,24 @@ def add(connection: Connection, key: SealedKey, *, created_at: int) -> None:
     )
 
 
-def find_active(connection: Connection, access_key_id: str) -> tuple[SealedKey, KeyOwner] | None:
-    """Return a key that works and whose it is, or None."""
+def find_active(connection: Connection, access_key_id: str) -> tuple[SealedKey, KeyOwner, int] | None:
+    """Return a key that works, whose it is, and the epoch of its account, or None."""
     row = connection.fetch_one(FIND_ACTIVE, the_id=access_key_id)
-    return None if row is None else (_key(row), _owner([*row[:3], *row[4:]]))
+    return None if row is None else (_key(row), _owner([*row[:3], *row[4:]]), int(row[6]))
 
 
 def find_active_owner(
     connection: Connection, access_key_id: str, registry: RegistryId, repository_name: str | None
-) -> tuple[KeyOwner | None, Repository | None]:
-    """Return whose a key is that works, and the live repository of that name."""
+) -> tuple[KeyOwner, Scene] | None:
+    """Return whose a key is that works, both accounts' epochs and the live repository of that name, or None."""
     row = connection.fetch_one(
-        FIND_ACTIVE_OWNER, the_id=access_key_id, registry=str(registry), name=repository_name
+        FIND_ACTIVE_OWNER,
+        the_id=access_key_id,
+        the_owner=registry.account_id,
+        registry=str(registry),
+        name=repository_name,
     )
-    if row is None:
-        return None, None
-    columns = row[5:]
-    repository = None if columns[0] is None else repositories.from_row(registry, columns)
-    return _owner(row), repository
+    return None if row is None else (_owner(row), scene_of(registry, row[5:]))
 
 
 def find_newest_active(connection: Connection, account_id: str, principal_id: str) -> SealedKey | None:

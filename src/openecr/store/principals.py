@@ -12,7 +12,7 @@ from sqlalchemy import and_, bindparam, outerjoin, select
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
 from openecr.store import repositories
-from openecr.store.connections import Connection
+from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, is_one_of
 from openecr.store.iam_tables import (
     ATTACHMENTS,
@@ -29,8 +29,12 @@ from openecr.store.statements import Statement
 from openecr.store.tables import ACCOUNTS, REPOSITORIES
 
 _P = PRINCIPALS.c
-FIND = Statement(select(_P.account_id, _P.kind, _P.name, _P.path, _P.boundary_arn).where(_P.id == bindparam("the_id")))
-LIST_GROUPS = Statement(select(GROUP_MEMBERS.c.group_id).where(GROUP_MEMBERS.c.user_id == bindparam("the_id")))
+FIND = Statement(
+    select(_P.account_id, _P.kind, _P.name, _P.path, _P.boundary_arn).where(_P.id == bindparam("the_id"))
+)
+LIST_GROUPS = Statement(
+    select(GROUP_MEMBERS.c.group_id).where(GROUP_MEMBERS.c.user_id == bindparam("the_id"))
+)
 LIST_INLINE = Statement(
     select(INLINE_POLICIES.c.principal_id, INLINE_POLICIES.c.name, INLINE_POLICIES.c.document)
     .where(is_one_of(INLINE_POLICIES.c.principal_id, "ids"))
@@ -54,7 +58,9 @@ LIST_MANAGED = Statement(
     )
     .where(is_one_of(MANAGED_POLICIES.c.arn, "arns"))
 )
-LIST_TAGS = Statement(select(IAM_TAGS.c.key, IAM_TAGS.c.value).where(IAM_TAGS.c.entity_id == bindparam("the_id")))
+LIST_TAGS = Statement(
+    select(IAM_TAGS.c.key, IAM_TAGS.c.value).where(IAM_TAGS.c.entity_id == bindparam("the_id"))
+)
 FIND_REPOSITORY_POLICY = Statement(
     select(REPOSITORY_POLICIES.c.document, REPOSITORY_POLICIES.c.principals).where(
         REPOSITORY_POLICIES.c.repository_id == bindparam("the_id")
@@ -125,8 +131,11 @@ def find_scene(
         registry=str(registry),
         name=repository_name,
     )
-    if row is None:
-        return Scene(caller_epoch=None, owner_epoch=None)
+    return Scene(caller_epoch=None, owner_epoch=None) if row is None else scene_of(registry, row)
+
+
+def scene_of(registry: RegistryId, row: Row) -> Scene:
+    """Return the scene whose columns these are: both epochs, then those of the repository."""
     caller_epoch, owner_epoch, *columns = row
     repository = None if columns[0] is None else repositories.from_row(registry, columns)
     return Scene(caller_epoch=caller_epoch, owner_epoch=owner_epoch, repository=repository)

@@ -150,8 +150,10 @@ class AwsFace:
 
     async def _credential(self, authorization: Authorization) -> Credential:
         """Look the key up; a session token that does not belong to it makes it as good as unknown."""
-        credential = await self._authenticator.secret_of(authorization.access_key_id)
-        if credential is None or (authorization.session_token and credential.caller.session is None):
+        credential = await self._authenticator.secret_of(
+            authorization.access_key_id, authorization.session_token or None
+        )
+        if credential is None:
             raise UnknownKey
         return credential
 

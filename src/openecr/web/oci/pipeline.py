@@ -14,7 +14,7 @@ import structlog
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import denial
 from openecr.application.limits import Limits
-from openecr.domain.audit import explanation_of
+from openecr.domain.audit import TEXT_MAX_CHARACTERS, explanation_of
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import AuditedCall, AuditRecord, Decision, Grant, Outcome, Requirement
 from openecr.domain.errors import (
@@ -123,8 +123,8 @@ class RegistryFace:
         password = password_of(request.header("authorization"))
         target = progress.target
         name = None if target is None else target.repository_name
-        caller, repository = await self._authenticator.by_token(password, registry, name)
-        progress.caller = caller
+        authenticated = await self._authenticator.by_token(password, registry, name)
+        progress.caller = caller = authenticated.caller
         query = parse_query(request.query)
         route = find_route(request, target, query)
         assert target is not None, "find_route refuses a path that names nothing"
@@ -134,7 +134,7 @@ class RegistryFace:
         progress.requirement = requirement = route.requirement(registry, target)
         grant = None
         if requirement is not None:
-            grant = self._services.authorizer.judge(caller, context, requirement, repository)
+            grant = self._services.authorizer.judge(caller, context, requirement, authenticated.repository)
             progress.decision = grant.decision
             _check_allowed(grant)
             if route.audited is not None and route.audited.commits:
@@ -190,7 +190,7 @@ def _record(progress: _Progress, requirements: Sequence[Requirement]) -> AuditRe
         caller=caller,
         requirements=requirements,
         parameters=kept_parameters(progress.query) if progress.query else NO_PARAMETERS,
-        reference=target.tail,
+        reference=target.tail[:TEXT_MAX_CHARACTERS],
     )
 
 
