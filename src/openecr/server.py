@@ -27,6 +27,7 @@ from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys.files import open_key_ring
 from openecr.adapters.listening import check_port
+from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
 from openecr.application.authentication import Authenticator
@@ -41,6 +42,7 @@ from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.application.uploads import Uploads
 from openecr.domain.accounts import RootKey
+from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.jobs.runner import Job, run_jobs
@@ -89,6 +91,7 @@ class Parts:
     accounts: Accounts
     collection: Collection
     pull_times: PullTimes
+    key_uses: AccessKeyUses
     limits: Limits
     root_key: RootKey
     hosts: RegistryHosts
@@ -134,11 +137,13 @@ async def compose(
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
-        stack.push_async_callback(_flush, pull_times)
+        key_uses = AccessKeyUses(database=activity)
+        stack.push_async_callback(_flush, pull_times, key_uses)
         use_cases = _UseCases(
             database=metadata,
             store=store,
             pull_times=pull_times,
+            key_uses=key_uses,
             keys=keys,
             clock=clock,
             ids=ids,
@@ -151,15 +156,17 @@ async def compose(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
             pull_times=pull_times,
+            key_uses=key_uses,
             limits=limits,
             root_key=root_key,
             hosts=hosts,
         )
 
 
-async def _flush(pull_times: PullTimes) -> None:
+async def _flush(*noted: PullTimes | AccessKeyUses) -> None:
     with suppress(DatabaseFailed, Unavailable):
-        await pull_times.flush()
+        for each in noted:
+            await each.flush()
 
 
 class _UseCases:
@@ -171,12 +178,14 @@ class _UseCases:
         database: Database,
         store: BlobStore,
         pull_times: PullTimes,
+        key_uses: AccessKeyUses,
         keys: KeyRing,
         clock: Clock,
         ids: Ids,
         limits: Limits,
     ) -> None:
         self.limits = limits
+        self.key_uses = key_uses
         self.tokens = AuthorizationTokens(
             keys=keys, clock=clock, lifetime_seconds=limits.authorization_token_seconds
         )
@@ -193,7 +202,12 @@ class _UseCases:
         )
         self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
         self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
-        self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits)
+        self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
+
+    def record(self, outcome: Outcome) -> None:
+        """Take the one outcome of each request."""
+        self.key_uses.record(outcome)
+        record_outcome(outcome)
 
 
 def _web(
@@ -211,7 +225,7 @@ def _web(
         authenticator=parts.authenticator,
         resolve_host=hosts.resolve,
         clock=clock,
-        record=record_outcome,
+        record=parts.record,
     )
     aws = AwsFace(
         services=aws_call.Services(
@@ -228,14 +242,14 @@ def _web(
         authorizer=parts.authorizer,
         regions=settings.regions,
         clock=clock,
-        record=record_outcome,
+        record=parts.record,
     )
     downloads = Downloads(
         blobs=parts.blobs,
         authenticator=parts.authenticator,
         authorizer=parts.authorizer,
         clock=clock,
-        record=record_outcome,
+        record=parts.record,
     )
     return WebApplication(
         registry_face=registry_face.handle,
@@ -284,7 +298,8 @@ def _jobs(parts: Parts) -> tuple[Job, ...]:
         for name, step in steps.items()
     )
     pull_times = Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
-    return (*collection, pull_times)
+    key_uses = Job(name="key uses", run=parts.key_uses.flush, interval_seconds=_FLUSH_SECONDS)
+    return (*collection, pull_times, key_uses)
 
 
 def _check_transport(settings: Settings) -> None:

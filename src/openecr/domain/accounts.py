@@ -21,6 +21,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """When an access key was last used, for which service and region."""
+
+    used_at: int
+    service: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyOwner:
     """Whose an access key is. `user` is the name and path of a user, None for the root, whose id is the account's."""
 

@@ -316,3 +316,13 @@ AUDIT_EXPLANATIONS = Table(
     sqlite_strict=True,
 )
 """Why requests were denied, for the operator alone."""
+
+ACCESS_KEY_USES = Table(
+    "access_key_uses",
+    ACTIVITY,
+    Column("access_key_id", TEXT, primary_key=True),
+    Column("used_at", BIG, nullable=False),
+    Column("service", TEXT, nullable=False),
+    Column("region", TEXT, nullable=False),
+    sqlite_strict=True,
+)

@@ -1,6 +1,5 @@
 """What users, groups and roles have in common: how the one that a grant is about is found, and how ids are drawn."""
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from openecr.domain.decisions import Grant
@@ -17,12 +16,24 @@ from openecr.domain.iam import (
     entity_arn,
     unique_id,
 )
-from openecr.domain.iam_errors import ConcurrentModification, EntityAlreadyExists, NoSuchEntity
+from openecr.domain.iam_errors import (
+    ConcurrentModification,
+    DeleteConflict,
+    EntityAlreadyExists,
+    IamLimitExceeded,
+    NoSuchEntity,
+)
+from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.ports.ids import Ids
-from openecr.store import access_keys, accounts, iam_entities
+from openecr.store import access_keys, accounts, iam_entities, iam_tags
 from openecr.store.connections import Connection, ConstraintViolated
+from openecr.store.database import Database
 
-T = TypeVar("T")
+DELETE_KEYS_FIRST = "Cannot delete entity, must delete access keys first."
+DELETE_POLICIES_FIRST = "Cannot delete entity, must delete policies first."
+DETACH_POLICIES_FIRST = "Cannot delete entity, must detach all policies first."
+REMOVE_USERS_FIRST = "Cannot delete entity, must remove users from group first."
+
 E = TypeVar("E", bound=Entity)
 
 
@@ -75,6 +86,13 @@ def require_entity(connection: Connection, grant: Grant) -> Entity:
     return _require(connection, grant, Entity)
 
 
+def require_same(connection: Connection, grants: tuple[Grant, ...]) -> Entity:
+    """Return the one entity that all of some grants are about. Raises NoSuchEntity, ConcurrentModification."""
+    found = [_require(connection, grant, Entity) for grant in grants]
+    assert len({entity.unique_id for entity in found}) == 1, "the row names one entity"
+    return found[0]
+
+
 def find_named(connection: Connection, account_id: str, kind: EntityKind, name: str) -> Entity:
     """Return an entity that a request names beside the one that was decided on. Raises NoSuchEntity."""
     entity = iam_entities.find(connection, account_id, kind, name)
@@ -111,12 +129,46 @@ def rename(connection: Connection, entity: Entity, *, name: str | None, path: st
     accounts.raise_epoch(connection, entity.account_id)
 
 
-def removing(remove: Callable[[], T], otherwise: Exception) -> T:
-    """Remove rows that others may hang on; what the database refuses is told as `otherwise`."""
+def remove(connection: Connection, entity: Entity) -> None:
+    """Remove an entity with its tags, and tell every cache. Raises DeleteConflict while policies are attached.
+
+    What else may hang on it is looked for before.
+    """
+    iam_tags.remove_all(connection, entity.unique_id)
     try:
-        return remove()
+        iam_entities.remove(connection, entity)
     except ConstraintViolated as error:
-        raise otherwise from error
+        raise DeleteConflict(message=DETACH_POLICIES_FIRST) from error
+    accounts.raise_epoch(connection, entity.account_id)
+
+
+def check_quota(used: int, limit: int, quota: str) -> None:
+    """Raise IamLimitExceeded where no more may be added."""
+    if used >= limit:
+        raise IamLimitExceeded(message=f"Cannot exceed quota for {quota}: {limit}")
+
+
+def name_key(entity: Entity) -> str:
+    """Return the key that lists of entities are paged by."""
+    return entity.name.lower()
+
+
+async def list_page(
+    database: Database, grant: Grant, kind: EntityKind, page: PageRequest, *, path_prefix: str
+) -> Page[Entity]:
+    """Return a page of the account's entities of a kind, by name."""
+
+    def scan(connection: Connection) -> list[Entity]:
+        return iam_entities.list_after(
+            connection,
+            grant.registry.account_id,
+            kind,
+            path_prefix=path_prefix,
+            after=page.after or "",
+            limit=page.limit + 1,
+        )
+
+    return cut_page(await database.scan(scan), page.limit, name_key)
 
 
 def _require(connection: Connection, grant: Grant, kind: type[E]) -> E:

@@ -1,5 +1,8 @@
 """Everything of IAM in one place."""
 
+from openecr.application.access_key_uses import AccessKeyUses
+from openecr.application.iam.access_keys import AccessKeys
+from openecr.application.iam.groups import Groups
 from openecr.application.iam.users import Users
 from openecr.application.limits import Limits
 from openecr.ports.clock import Clock
@@ -11,6 +14,18 @@ from openecr.store.database import Database
 class Iam:
     """The use cases of IAM, by noun."""
 
-    def __init__(self, *, database: Database, keys: KeyRing, clock: Clock, ids: Ids, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        keys: KeyRing,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        key_uses: AccessKeyUses,
+    ) -> None:
         self.users = Users(database=database, clock=clock, ids=ids, limits=limits)
-        del keys
+        self.groups = Groups(database=database, clock=clock, ids=ids, limits=limits)
+        self.access_keys = AccessKeys(
+            database=database, keys=keys, clock=clock, ids=ids, limits=limits, uses=key_uses
+        )

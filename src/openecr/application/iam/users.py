@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from openecr.application.audit import audited
 from openecr.application.iam import entities
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import Entity, EntityKind, IamUser
-from openecr.domain.iam_errors import DeleteConflict, IamLimitExceeded
-from openecr.domain.pages import Page, PageRequest, cut_page
+from openecr.domain.iam_errors import DeleteConflict
+from openecr.domain.pages import Page, PageRequest
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import access_keys, accounts, iam_entities, iam_tags
+from openecr.store import access_keys, group_members, iam_entities, iam_tags, inline_policies
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -46,15 +47,16 @@ class Users:
         )
 
         def unit(connection: Connection) -> DescribedUser:
-            if iam_entities.count(connection, account_id, EntityKind.USER) >= self._limits.users_per_account:
-                raise IamLimitExceeded(
-                    message=f"Cannot exceed quota for UsersPerAccount: {self._limits.users_per_account}"
-                )
+            entities.check_quota(
+                iam_entities.count(connection, account_id, EntityKind.USER),
+                self._limits.users_per_account,
+                "UsersPerAccount",
+            )
             entities.add(connection, user)
             iam_tags.put(connection, user.unique_id, tags)
             return DescribedUser(user=user, tags=tags)
 
-        return await self._database.write(unit)
+        return await self._database.write(audited(grant, unit))
 
     async def get(self, grant: Grant) -> DescribedUser:
         """Return the user that the grant is about. Raises NoSuchEntity."""
@@ -67,30 +69,16 @@ class Users:
 
     async def list(self, grant: Grant, page: PageRequest, *, path_prefix: str) -> Page[Entity]:
         """Return a page of the account's users by name."""
-
-        def scan(connection: Connection) -> list[Entity]:
-            return iam_entities.list_after(
-                connection,
-                grant.registry.account_id,
-                EntityKind.USER,
-                path_prefix=path_prefix,
-                after=page.after or "",
-                limit=page.limit + 1,
-            )
-
-        found = await self._database.scan(scan)
-        return cut_page(found, page.limit, lambda user: user.name.lower())
+        return await entities.list_page(self._database, grant, EntityKind.USER, page, path_prefix=path_prefix)
 
     async def rename(self, grants: tuple[Grant, ...], *, name: str | None, path: str | None) -> None:
         """Give a user another name or path; the id stays. Raises NoSuchEntity, EntityAlreadyExists."""
 
         def unit(connection: Connection) -> None:
-            for grant in grants:
-                entities.require_user(connection, grant)
-            user = entities.require_user(connection, grants[0])
+            user = entities.require_same(connection, grants)
             entities.rename(connection, user, name=name, path=path)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grants[0], unit))
 
     async def delete(self, grant: Grant) -> None:
         """Delete a user on whom nothing hangs any more. Raises NoSuchEntity, DeleteConflict."""
@@ -98,9 +86,11 @@ class Users:
         def unit(connection: Connection) -> None:
             user = entities.require_user(connection, grant)
             if access_keys.list_of(connection, user.account_id, user.unique_id):
-                raise DeleteConflict
-            iam_tags.remove_all(connection, user.unique_id)
-            entities.removing(lambda: iam_entities.remove(connection, user), DeleteConflict())
-            accounts.raise_epoch(connection, user.account_id)
+                raise DeleteConflict(message=entities.DELETE_KEYS_FIRST)
+            if inline_policies.has_any(connection, user.unique_id):
+                raise DeleteConflict(message=entities.DELETE_POLICIES_FIRST)
+            if group_members.count_groups(connection, user):
+                raise DeleteConflict(message=entities.REMOVE_USERS_FIRST)
+            entities.remove(connection, user)
 
-        await self._database.write(unit)
+        await self._database.write(audited(grant, unit))

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
+from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
 from openecr.application.authentication import Authenticator
@@ -125,7 +126,14 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
             port=5050,
             default_host="localhost:5050",
         ),
-        iam=Iam(database=metadata, keys=keys, clock=clock, ids=ids, limits=LIMITS),
+        iam=Iam(
+            database=metadata,
+            keys=keys,
+            clock=clock,
+            ids=ids,
+            limits=LIMITS,
+            key_uses=AccessKeyUses(database=activity),
+        ),
         images=Images(
             database=metadata,
             pull_times=PullTimes(database=activity, clock=clock),

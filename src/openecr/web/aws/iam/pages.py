@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from openecr.domain.iam_errors import InvalidInput
+from openecr.domain.iam_errors import IamValidationError
 from openecr.domain.pages import Page, PageRequest
 from openecr.web.aws.call import Call, Output
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def page_request(call: Call) -> PageRequest:
-    """Read MaxItems and Marker. Raises InvalidInput for a marker that no list gave."""
+    """Read MaxItems and Marker. Raises IamValidationError for a marker that no list gave."""
     marker = call.parameters.get("Marker")
     return PageRequest(
         limit=call.parameters.get("MaxItems") or DEFAULT_ITEMS,
@@ -49,7 +49,7 @@ def _open(marker: str) -> str:
         encoded = marker.encode("ascii")
         text = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
     except (UnicodeEncodeError, UnicodeDecodeError, binascii.Error) as error:
-        raise InvalidInput(message="Invalid Marker.") from error
+        raise IamValidationError(message="Invalid Marker.") from error
     if "\0" in text:  # PostgreSQL's text takes none
-        raise InvalidInput(message="Invalid Marker.")
+        raise IamValidationError(message="Invalid Marker.")
     return text

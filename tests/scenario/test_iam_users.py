@@ -1,0 +1,226 @@
+"""A root makes users, gives them keys and takes them away, as boto3 and Terraform do it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.scenario.drivers import ACCOUNT, Driver
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int, str]:
+    """What a client is told: code, status and sentence."""
+    told: Any = error.value.response
+    return told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"], told["Error"]["Message"]
+
+
+@pytest.fixture
+def iam(driver: Driver) -> Iterator[Any]:
+    """A client of the root, in an account that is left without users and groups."""
+    client = driver.client("iam")
+    yield client
+    for user in client.list_users()["Users"]:
+        purge(client, user["UserName"])
+    for group in client.list_groups()["Groups"]:
+        name = group["GroupName"]
+        client.delete_group(GroupName=name)
+
+
+def purge(iam: Any, name: str) -> None:
+    """Delete a user in the order in which Terraform's force_destroy does it."""
+    for group in iam.list_groups_for_user(UserName=name)["Groups"]:
+        iam.remove_user_from_group(UserName=name, GroupName=group["GroupName"])
+    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    assert iam.list_ssh_public_keys(UserName=name)["SSHPublicKeys"] == []
+    assert iam.list_virtual_mfa_devices(AssignmentStatus="Assigned")["VirtualMFADevices"] == []
+    assert iam.list_mfa_devices(UserName=name)["MFADevices"] == []
+    with pytest.raises(ClientError) as missing:
+        iam.delete_login_profile(UserName=name)
+    assert code_of(missing)[:2] == ("NoSuchEntity", 404)
+    assert iam.list_signing_certificates(UserName=name)["Certificates"] == []
+    assert iam.list_service_specific_credentials(UserName=name)["ServiceSpecificCredentials"] == []
+    iam.delete_user(UserName=name)
+
+
+def key_of(made: Any) -> tuple[str, str]:
+    return made["AccessKey"]["AccessKeyId"], made["AccessKey"]["SecretAccessKey"]
+
+
+def test_a_user_is_known_by_its_key_until_the_key_is_taken_away(driver: Driver, iam: Any) -> None:
+    user = iam.create_user(UserName="alice", Path="/team/")["User"]
+    key = key_of(iam.create_access_key(UserName="alice"))
+    as_alice = driver.client("sts", key=key)
+
+    assert user["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/team/alice"
+    assert re.fullmatch("AIDA[A-Z2-7]{17}", user["UserId"])
+    told = as_alice.get_caller_identity()
+    assert (told["UserId"], told["Account"], told["Arn"]) == (user["UserId"], ACCOUNT, user["Arn"])
+
+    iam.update_access_key(UserName="alice", AccessKeyId=key[0], Status="Inactive")
+    with pytest.raises(ClientError) as inactive:
+        as_alice.get_caller_identity()
+    iam.update_access_key(UserName="alice", AccessKeyId=key[0], Status="Active")
+    as_alice.get_caller_identity()
+    iam.delete_access_key(UserName="alice", AccessKeyId=key[0])
+    with pytest.raises(ClientError) as deleted:
+        as_alice.get_caller_identity()
+
+    assert code_of(inactive) == code_of(deleted)
+    assert code_of(deleted)[:2] == ("InvalidClientTokenId", 403)
+
+
+def test_a_new_user_may_do_nothing(driver: Driver, iam: Any) -> None:
+    iam.create_user(UserName="alice", Path="/team/")
+    key = key_of(iam.create_access_key(UserName="alice"))
+
+    with pytest.raises(ClientError) as denied:
+        driver.client("iam", key=key).get_user()
+    with pytest.raises(ClientError) as denied_ecr:
+        driver.client("ecr", key=key).get_authorization_token()
+    with pytest.raises(ClientError) as denied_missing:
+        driver.client("iam", key=key).get_user(UserName="bob")
+
+    who = f"User: arn:aws:iam::{ACCOUNT}:user/team/alice is not authorized to perform:"
+    assert code_of(denied) == (
+        "AccessDenied",
+        403,
+        f"{who} iam:GetUser on resource: arn:aws:iam::{ACCOUNT}:user/alice because no identity-based policy "
+        "allows the iam:GetUser action",
+    )
+    assert code_of(denied_ecr)[:2] == ("AccessDeniedException", 400)
+    assert code_of(denied_missing)[2] == code_of(denied)[2].replace("user/alice", "user/bob")
+
+
+def test_a_key_that_is_made_anew_tells_when_and_for_what_it_was_used(driver: Driver, iam: Any) -> None:
+    iam.create_user(UserName="alice")
+    key = key_of(iam.create_access_key(UserName="alice"))
+    before = iam.get_access_key_last_used(AccessKeyId=key[0])
+    driver.client("sts", region="eu-west-1", key=key).get_caller_identity()
+    after = iam.get_access_key_last_used(AccessKeyId=key[0])
+
+    assert before["UserName"] == after["UserName"] == "alice"
+    assert (before["AccessKeyLastUsed"]["ServiceName"], before["AccessKeyLastUsed"]["Region"]) == (
+        "N/A",
+        "N/A",
+    )
+    assert (after["AccessKeyLastUsed"]["ServiceName"], after["AccessKeyLastUsed"]["Region"]) == (
+        "sts",
+        "eu-west-1",
+    )
+    assert after["AccessKeyLastUsed"]["LastUsedDate"].year > 2000
+    with pytest.raises(ClientError) as missing:
+        iam.get_access_key_last_used(AccessKeyId="AKIAQAAAAAAAAAAAAAAA")
+    assert code_of(missing) == (
+        "NoSuchEntity",
+        404,
+        "The Access Key with id AKIAQAAAAAAAAAAAAAAA cannot be found.",
+    )
+
+
+def test_a_root_looks_at_itself_and_its_keys(iam: Any) -> None:
+    user = iam.get_user()["User"]
+    keys = iam.list_access_keys()["AccessKeyMetadata"]
+
+    assert (user["Arn"], user["UserId"]) == (f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
+    assert [key["Status"] for key in keys] == ["Active"]
+
+
+def test_a_user_is_deleted_only_when_nothing_hangs_on_it(iam: Any) -> None:
+    iam.create_user(UserName="alice")
+    iam.create_group(GroupName="builders")
+    iam.add_user_to_group(GroupName="builders", UserName="alice")
+    key_id = iam.create_access_key(UserName="alice")["AccessKey"]["AccessKeyId"]
+    sentences: list[str] = []
+    for unhook in (
+        lambda: iam.delete_access_key(UserName="alice", AccessKeyId=key_id),
+        lambda: iam.remove_user_from_group(GroupName="builders", UserName="alice"),
+    ):
+        with pytest.raises(ClientError) as conflict:
+            iam.delete_user(UserName="alice")
+        assert code_of(conflict)[:2] == ("DeleteConflict", 409)
+        sentences.append(code_of(conflict)[2])
+        unhook()
+    iam.delete_user(UserName="alice")
+
+    assert sentences == [
+        "Cannot delete entity, must delete access keys first.",
+        "Cannot delete entity, must remove users from group first.",
+    ]
+    with pytest.raises(ClientError) as missing:
+        iam.get_user(UserName="alice")
+    assert code_of(missing) == ("NoSuchEntity", 404, "The user with name alice cannot be found.")
+
+
+def test_a_renamed_user_keeps_its_id_and_its_keys(driver: Driver, iam: Any) -> None:
+    before = iam.create_user(UserName="alice")["User"]
+    key = key_of(iam.create_access_key(UserName="alice"))
+    iam.create_user(UserName="bob")
+    with pytest.raises(ClientError) as taken:
+        iam.update_user(UserName="alice", NewUserName="BOB")
+    iam.update_user(UserName="alice", NewUserName="Alice", NewPath="/team/")
+
+    assert code_of(taken) == ("EntityAlreadyExists", 409, "User with name BOB already exists.")
+    after = iam.get_user(UserName="ALICE")["User"]
+    assert (after["UserId"], after["Arn"]) == (before["UserId"], f"arn:aws:iam::{ACCOUNT}:user/team/Alice")
+    assert driver.client("sts", key=key).get_caller_identity()["Arn"] == after["Arn"]
+
+
+def test_lists_are_paged_and_go_by_path(iam: Any) -> None:
+    for number in range(5):
+        iam.create_user(UserName=f"user-{number}", Path="/even/" if number % 2 == 0 else "/odd/")
+    pages = list(iam.get_paginator("list_users").paginate(PaginationConfig={"PageSize": 2}))
+    even = iam.list_users(PathPrefix="/even/")["Users"]
+    with pytest.raises(ClientError) as malformed:
+        iam.list_users(Marker="no marker")
+
+    assert [page["IsTruncated"] for page in pages] == [True, True, False]
+    assert [user["UserName"] for page in pages for user in page["Users"]] == [
+        f"user-{number}" for number in range(5)
+    ]
+    assert [user["UserName"] for user in even] == ["user-0", "user-2", "user-4"]
+    assert code_of(malformed)[:2] == ("ValidationError", 400)
+
+
+def test_groups_have_users_and_users_have_groups(iam: Any) -> None:
+    group = iam.create_group(GroupName="builders", Path="/team/")["Group"]
+    for name in ("bob", "alice"):
+        iam.create_user(UserName=name)
+        iam.add_user_to_group(GroupName="builders", UserName=name)
+        iam.add_user_to_group(GroupName="builders", UserName=name)
+    found = iam.get_group(GroupName="builders")
+    with pytest.raises(ClientError) as in_use:
+        iam.delete_group(GroupName="builders")
+    iam.remove_user_from_group(GroupName="builders", UserName="bob")
+    with pytest.raises(ClientError) as twice:
+        iam.remove_user_from_group(GroupName="builders", UserName="bob")
+    iam.update_group(GroupName="builders", NewGroupName="makers", NewPath="/")
+
+    assert group["Arn"] == f"arn:aws:iam::{ACCOUNT}:group/team/builders"
+    assert re.fullmatch("AGPA[A-Z2-7]{17}", group["GroupId"])
+    assert (found["Group"]["GroupId"], found["IsTruncated"]) == (group["GroupId"], False)
+    assert [user["UserName"] for user in found["Users"]] == ["alice", "bob"]
+    assert code_of(in_use)[0] == "DeleteConflict"
+    assert code_of(twice)[0] == "NoSuchEntity"
+    assert [each["Arn"] for each in iam.list_groups_for_user(UserName="alice")["Groups"]] == [
+        f"arn:aws:iam::{ACCOUNT}:group/makers"
+    ]
+    assert iam.list_groups_for_user(UserName="bob")["Groups"] == []
+
+
+def test_what_a_user_cannot_have_is_told_as_missing(iam: Any) -> None:
+    iam.create_user(UserName="alice")
+    with pytest.raises(ClientError) as no_profile:
+        iam.get_login_profile(UserName="alice")
+    with pytest.raises(ClientError) as nobody:
+        iam.list_mfa_devices(UserName="nobody")
+    with pytest.raises(ClientError) as too_many:
+        for _ in range(3):
+            iam.create_access_key(UserName="alice")
+
+    assert code_of(no_profile) == ("NoSuchEntity", 404, "Login Profile for User alice cannot be found.")
+    assert code_of(nobody) == ("NoSuchEntity", 404, "The user with name nobody cannot be found.")
+    assert code_of(too_many) == ("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
+    assert iam.list_account_aliases()["AccountAliases"] == []
