@@ -16,6 +16,7 @@ THREADS_MAX = 16
 BLOB_BYTES = 8 * MIB
 
 SETTINGS = {
+    "OPENECR_IDLE_SECONDS": "5",  # a body whose client went unnoticed ends then: well within the patience of the test
     "OPENECR_UPLOAD_IDLE_SECONDS": "1",
     "OPENECR_DOOMED_SECONDS": "0",
     "OPENECR_COLLECTION_INTERVAL_SECONDS": "1",

@@ -1,20 +1,17 @@
 """Storage that fails in the middle of an upload loses nothing and leaves nothing, on both databases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 
 from openecr.domain.digests import Digest
-from openecr.domain.errors import (
-    Unavailable,
-)
+from openecr.domain.errors import Unavailable, UploadNotFound
+from openecr.ports.blobs import BlobStore
 from openecr.testing.faults import FaultyBlobStore
 from tests.contract.databases import Databases
-from tests.contract.shelves import (
-    ALL_BLOBS,
-    Shelf,
-)
+from tests.contract.shelves import ALL_BLOBS, LIMITS, Shelf, chunks_of
 
 CONTENT = bytes(range(256)) * 8
 HALF = len(CONTENT) // 2
@@ -66,3 +63,44 @@ async def test_an_acknowledged_blob_is_stored_before_it_is_named(
     await shelf.check()
     assert len(await shelf.rows(ALL_BLOBS)) == 1
     await shelf.files.close()
+
+
+class _Pausing(FaultyBlobStore):
+    """Lets somebody else in between the removal of bytes and the row that names them."""
+
+    def __init__(self, store: BlobStore) -> None:
+        super().__init__(store)
+        self.is_removed = anyio.Event()
+        self.may_go_on = anyio.Event()
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        await super().remove(locations)
+        self.is_removed.set()
+        await self.may_go_on.wait()
+
+
+async def test_bytes_that_are_written_while_their_location_is_being_removed_go_too(
+    databases: Databases, tmp_path: Path
+) -> None:
+    files = Shelf(databases, tmp_path).files
+    store = _Pausing(files)
+    shelf = await Shelf(databases, tmp_path, blobs=store, files=files).open()
+    upload_id = (await shelf.uploads.start(shelf.grant)).id
+    await shelf.uploads.append(shelf.grant, upload_id, chunks_of(CONTENT))
+
+    async with anyio.create_task_group() as group:
+
+        async def ended() -> AsyncIterator[bytes]:
+            yield b"late"
+            shelf.clock.move(seconds=LIMITS.upload_idle_seconds)
+            await shelf.collection.expire_uploads()
+            shelf.clock.move(seconds=LIMITS.doomed_seconds)
+            group.start_soon(shelf.collection.remove_doomed)
+            await store.is_removed.wait()
+
+        with pytest.raises(UploadNotFound):
+            await shelf.uploads.append(shelf.grant, upload_id, ended())
+        store.may_go_on.set()
+
+    await shelf.check_settled()
+    await files.close()

@@ -1,7 +1,7 @@
 """Uploads are fenced, resumable and durable, on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from openecr.domain.errors import (
     UploadInterrupted,
     UploadNotFound,
 )
-from openecr.ports.blobs import BlobStore
-from openecr.testing.faults import FaultyBlobStore
 from tests.contract.databases import Databases
 from tests.contract.shelves import (
     ALL_DOOMED,
@@ -418,46 +416,6 @@ async def test_a_request_whose_session_ends_leaves_no_bytes(shelf: Shelf, end: s
         await shelf.uploads.append(shelf.grant, upload_id, ended())
 
     await shelf.check_settled()
-
-
-class _Pausing(FaultyBlobStore):
-    """Lets somebody else in between the removal of bytes and the row that names them."""
-
-    def __init__(self, store: BlobStore) -> None:
-        super().__init__(store)
-        self.is_removed = anyio.Event()
-        self.may_go_on = anyio.Event()
-
-    async def remove(self, locations: Sequence[str]) -> None:
-        await super().remove(locations)
-        self.is_removed.set()
-        await self.may_go_on.wait()
-
-
-async def test_bytes_that_are_written_while_their_location_is_being_removed_go_too(
-    databases: Databases, tmp_path: Path
-) -> None:
-    files = Shelf(databases, tmp_path).files
-    store = _Pausing(files)
-    shelf = await Shelf(databases, tmp_path, blobs=store, files=files).open()
-    upload_id = await started(shelf, CONTENT)
-
-    async with anyio.create_task_group() as group:
-
-        async def ended() -> AsyncIterator[bytes]:
-            yield b"late"
-            shelf.clock.move(seconds=LIMITS.upload_idle_seconds)
-            await shelf.collection.expire_uploads()
-            shelf.clock.move(seconds=LIMITS.doomed_seconds)
-            group.start_soon(shelf.collection.remove_doomed)
-            await store.is_removed.wait()
-
-        with pytest.raises(UploadNotFound):
-            await shelf.uploads.append(shelf.grant, upload_id, ended())
-        store.may_go_on.set()
-
-    await shelf.check_settled()
-    await files.close()
 
 
 async def test_a_streaming_request_keeps_its_session_alive(shelf: Shelf) -> None:
