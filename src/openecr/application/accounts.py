@@ -4,6 +4,7 @@ import base64
 
 from openecr.domain.accounts import Account, RootKey, SealedKey
 from openecr.domain.errors import AccountUnusable
+from openecr.domain.iam import ACCESS_KEY_PREFIX, ACCESS_KEY_RANDOM_BYTES, access_key_id
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.registries import is_account_id
 from openecr.ports.clock import Clock
@@ -17,7 +18,6 @@ FIRST_ACCOUNT_ID = "000000000000"
 """The default account of a server that was never told another."""
 
 SECRET_PURPOSE = "access-key-secret"  # noqa: S105 -- the name of a purpose, not a secret
-_KEY_ID_BYTES = 10  # sixteen characters of base32
 _SECRET_BYTES = 30  # forty characters of base64, as AWS makes them
 
 
@@ -124,19 +124,19 @@ class Accounts:
 
     def _prepare(self, account_id: str) -> tuple[SealedKey, RootKey]:
         """Draw and seal a key before the unit of work, which may run twice."""
-        access_key_id = f"AKIA{base64.b32encode(self._ids.token(_KEY_ID_BYTES)).decode()}"
+        key_id = access_key_id(ACCESS_KEY_PREFIX, account_id, self._ids.token(ACCESS_KEY_RANDOM_BYTES))
         secret = base64.b64encode(self._ids.token(_SECRET_BYTES)).decode()
         sealed = self._keys.seal(
-            SECRET_PURPOSE, secret.encode(), associated=associated_data(account_id, access_key_id)
+            SECRET_PURPOSE, secret.encode(), associated=associated_data(account_id, key_id)
         )
         return (
             SealedKey(
-                access_key_id=access_key_id,
+                access_key_id=key_id,
                 account_id=account_id,
                 principal_id=account_id,
                 sealed_secret=sealed,
             ),
-            RootKey(account_id=account_id, access_key_id=access_key_id, secret=secret, is_new=True),
+            RootKey(account_id=account_id, access_key_id=key_id, secret=secret, is_new=True),
         )
 
     def _reveal(self, key: SealedKey) -> RootKey:
