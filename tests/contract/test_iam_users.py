@@ -257,6 +257,19 @@ async def test_the_last_use_is_told_before_and_after_it_is_written(house: IamHou
         await house.uses.flush()
 
 
+async def test_a_use_during_a_flush_is_not_lost(house: IamHouse) -> None:
+    await house.make_user("alice")
+    key = await new_key(house, "alice")
+    house.uses.record(outcome(key, "sts:GetCallerIdentity"))
+    flush = asyncio.create_task(house.uses.flush())
+    await asyncio.sleep(0)
+    house.uses.record(outcome(key, "ecr:PutImage", at=NOW + 1))
+    await flush
+
+    found = await house.uses.find(key.owned.key.access_key_id)
+    assert found == KeyUse(used_at=NOW + 1, service="ecr", region="eu-west-1")
+
+
 async def test_the_use_of_a_deleted_key_is_forgotten(house: IamHouse) -> None:
     await house.make_user("alice")
     for _ in range(2):

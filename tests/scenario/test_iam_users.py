@@ -227,3 +227,14 @@ def test_what_a_user_cannot_have_is_told_as_missing(iam: Any) -> None:
     assert code_of(nobody) == ("NoSuchEntity", 404, "The user with name nobody cannot be found.")
     assert code_of(too_many) == ("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
     assert iam.list_account_aliases()["AccountAliases"] == []
+
+
+def test_an_account_is_summed_up(iam: Any) -> None:
+    before = iam.get_account_summary()["SummaryMap"]
+    iam.create_user(UserName="alice")
+    iam.create_group(GroupName="builders")
+    after = iam.get_account_summary()["SummaryMap"]
+
+    assert (before["Users"], before["Groups"]) == (0, 0)
+    assert (after["Users"], after["Groups"], after["AccessKeysPerUserQuota"]) == (1, 1, 2)
+    assert after["AccountAccessKeysPresent"] == 1

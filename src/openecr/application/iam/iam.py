@@ -2,6 +2,7 @@
 
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.iam.access_keys import AccessKeys
+from openecr.application.iam.account_summary import AccountSummary
 from openecr.application.iam.groups import Groups
 from openecr.application.iam.users import Users
 from openecr.application.limits import Limits
@@ -29,3 +30,4 @@ class Iam:
         self.access_keys = AccessKeys(
             database=database, keys=keys, clock=clock, ids=ids, limits=limits, uses=key_uses
         )
+        self.account_summary = AccountSummary(database=database, limits=limits)

@@ -1,8 +1,8 @@
-"""The operations of users, their access keys and groups, and of inline policies, one row each."""
+"""The operations of users, their access keys and groups, one row each."""
 
 from openecr.domain.iam import EntityKind
 from openecr.web.aws.call import Handler
-from openecr.web.aws.iam import absent, access_keys, groups, users
+from openecr.web.aws.iam import absent, access_keys, account_summary, groups, users
 from openecr.web.aws.iam.requirements import (
     on_entity,
     on_everything,
@@ -106,4 +106,12 @@ _ABSENT = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*_USERS, *_ACCESS_KEYS, *_GROUPS, *_ABSENT)
+_ACCOUNT = (
+    iam_row(
+        "GetAccountSummary",
+        account_summary.get_account_summary,
+        on_everything("iam:GetAccountSummary"),
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*_USERS, *_ACCESS_KEYS, *_GROUPS, *_ABSENT, *_ACCOUNT)
