@@ -40,6 +40,10 @@ class Shell:
             "REGISTRY_AUTH_FILE": str(home / "auth.json"),
         }
 
+    def with_environment(self, **variables: str) -> "Shell":
+        """Return the same shell with other variables."""
+        return Shell(self.home, {**self.environment, **variables}, wrapper=self.wrapper)
+
     def run(self, *command: str, stdin: str = "") -> str:
         """Run a program that must succeed; gives what it printed to its standard output."""
         answer = self._call(command, stdin)

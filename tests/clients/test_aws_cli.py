@@ -5,7 +5,8 @@ variables.
 """
 
 import json
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,25 @@ def test_the_login_password_opens_the_registry(cli: Cli) -> None:
 def test_the_caller_is_the_accounts_root(cli: Cli) -> None:
     said = cli.run("sts", "get-caller-identity")
     assert (said["Account"], said["Arn"]) == (ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root")
+
+
+@pytest.mark.parametrize("cli", ["v2-http"], indirect=True)
+def test_a_user_has_a_key_until_it_is_deleted(cli: Cli) -> None:
+    name = f"alice-{uuid.uuid4().hex}"
+    made = cli.run("iam", "create-user", "--user-name", name, "--path", "/team/")["User"]
+    key = cli.run("iam", "create-access-key", "--user-name", name)["AccessKey"]
+    as_user = replace(
+        cli,
+        shell=cli.shell.with_environment(
+            AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"]
+        ),
+    )
+    said = as_user.run("sts", "get-caller-identity")
+    assert (said["UserId"], said["Arn"]) == (made["UserId"], f"arn:aws:iam::{ACCOUNT}:user/team/{name}")
+    assert "(AccessDenied)" in as_user.fail("iam", "list-users")
+    cli.run("iam", "delete-access-key", "--user-name", name, "--access-key-id", key["AccessKeyId"])
+    assert "(InvalidClientTokenId)" in as_user.fail("sts", "get-caller-identity")
+    cli.run("iam", "delete-user", "--user-name", name)
 
 
 def test_pushed_images_are_described_listed_and_deleted(cli: Cli) -> None:

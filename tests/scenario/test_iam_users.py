@@ -238,3 +238,16 @@ def test_an_account_is_summed_up(iam: Any) -> None:
     assert (before["Users"], before["Groups"]) == (0, 0)
     assert (after["Users"], after["Groups"], after["AccessKeysPerUserQuota"]) == (1, 1, 2)
     assert after["AccountAccessKeysPresent"] == 1
+
+
+def test_a_user_is_made_with_tags_whose_keys_differ_by_more_than_case(iam: Any) -> None:
+    tags = [{"Key": "Stage", "Value": ""}, {"Key": "team", "Value": "é b"}]
+    made = iam.create_user(UserName="alice", Tags=tags)["User"]
+    for keys in (("team", "Team"), ("aws:team",)):
+        with pytest.raises(ClientError) as refused:
+            iam.create_user(UserName="bob", Tags=[{"Key": key, "Value": "x"} for key in keys])
+        assert code_of(refused)[:2] == ("InvalidInput", 400)
+
+    assert made["Tags"] == tags
+    assert iam.get_user(UserName="alice")["User"]["Tags"] == tags
+    assert [user["UserName"] for user in iam.list_users()["Users"]] == ["alice"]

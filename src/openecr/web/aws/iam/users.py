@@ -3,6 +3,7 @@
 from openecr.application.iam.users import DescribedUser
 from openecr.domain.callers import Root
 from openecr.domain.iam import ROOT_PATH
+from openecr.domain.iam_tags import checked_tags
 from openecr.web.aws.call import Call, Output, Services
 from openecr.web.aws.iam import outputs
 from openecr.web.aws.iam.pages import page_request, paged
@@ -14,7 +15,7 @@ async def create_user(services: Services, call: Call) -> Output:
         call.grant,
         call.parameters["UserName"],
         path=call.parameters.get("Path") or ROOT_PATH,
-        tags={},
+        tags=checked_tags((tag["Key"], tag["Value"]) for tag in call.parameters.get("Tags") or ()),
     )
     return {"User": _told(made)}
 
