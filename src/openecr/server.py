@@ -13,11 +13,10 @@ from pathlib import Path
 
 import structlog
 import uvloop
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server as GranianServer
 
 from openecr.adapters import tls
+from openecr.adapters.audit_stream import AuditStream
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.connections import address_of, end_idle_connections
@@ -26,10 +25,11 @@ from openecr.adapters.descriptors import raise_descriptor_limit
 from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys.files import open_key_ring
-from openecr.adapters.listening import check_port
+from openecr.adapters.listening import check_port, wait_until_listening
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
+from openecr.application.audit_trail import AuditTrail
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens
@@ -45,6 +45,7 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
+from openecr.jobs.audit import audit_jobs
 from openecr.jobs.runner import Job, run_jobs
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
@@ -59,19 +60,16 @@ from openecr.web.aws import call as aws_call
 from openecr.web.aws.downloads import Downloads
 from openecr.web.aws.pipeline import AwsFace
 from openecr.web.control import ControlServer
+from openecr.web.granian_server import make_server
 from openecr.web.health import Health
 from openecr.web.hosts import RegistryHosts
 from openecr.web.oci import call as oci
 from openecr.web.oci.pipeline import RegistryFace
 from openecr.web.outcomes import record_outcome
-from openecr.web.rsgi import HEADERS_MAX_BYTES, RsgiApplication
+from openecr.web.rsgi import RsgiApplication
 
 _LOG = structlog.get_logger(__name__)
 
-_HTTP2_WINDOW_BYTES = 16 * 1024 * 1024
-"""Granian's default windows halve the rate of uploads over HTTP/2."""
-
-_HTTP2_STREAMS = 100
 _LOOKS_PER_IDLE_TIME = 4
 """How often idle connections are looked for."""
 
@@ -92,6 +90,7 @@ class Parts:
     collection: Collection
     pull_times: PullTimes
     key_uses: AccessKeyUses
+    trail: AuditTrail
     limits: Limits
     root_key: RootKey
     hosts: RegistryHosts
@@ -138,12 +137,23 @@ async def compose(
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
-        stack.push_async_callback(_flush, pull_times, key_uses)
+        stream = None if settings.audit_stream is None else AuditStream(settings.audit_stream)
+        if stream is not None:
+            stack.callback(stream.close)
+        trail = AuditTrail(
+            metadata=metadata,
+            activity=activity,
+            clock=clock,
+            retention_days=settings.audit_retention_days,
+            stream=stream,
+        )
+        stack.push_async_callback(_flush, pull_times, key_uses, trail)
         use_cases = _UseCases(
             database=metadata,
             store=store,
             pull_times=pull_times,
             key_uses=key_uses,
+            trail=trail,
             keys=keys,
             clock=clock,
             ids=ids,
@@ -157,13 +167,14 @@ async def compose(
             ),
             pull_times=pull_times,
             key_uses=key_uses,
+            trail=trail,
             limits=limits,
             root_key=root_key,
             hosts=hosts,
         )
 
 
-async def _flush(*noted: PullTimes | AccessKeyUses) -> None:
+async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:
     with suppress(DatabaseFailed, Unavailable):
         for each in noted:
             await each.flush()
@@ -179,6 +190,7 @@ class _UseCases:
         store: BlobStore,
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
+        trail: AuditTrail,
         keys: KeyRing,
         clock: Clock,
         ids: Ids,
@@ -186,6 +198,7 @@ class _UseCases:
     ) -> None:
         self.limits = limits
         self.key_uses = key_uses
+        self.trail = trail
         self.tokens = AuthorizationTokens(
             keys=keys, clock=clock, lifetime_seconds=limits.authorization_token_seconds
         )
@@ -207,6 +220,7 @@ class _UseCases:
     def record(self, outcome: Outcome) -> None:
         """Take the one outcome of each request."""
         self.key_uses.record(outcome)
+        self.trail.record(outcome)
         record_outcome(outcome)
 
 
@@ -230,6 +244,7 @@ def _web(
     aws = AwsFace(
         services=aws_call.Services(
             account_settings=parts.account_settings,
+            audit=parts.trail.lookup,
             authorization_tokens=parts.tokens,
             blobs=parts.blobs,
             hosts=hosts,
@@ -299,7 +314,7 @@ def _jobs(parts: Parts) -> tuple[Job, ...]:
     )
     pull_times = Job(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
     key_uses = Job(name="key uses", run=parts.key_uses.flush, interval_seconds=_FLUSH_SECONDS)
-    return (*collection, pull_times, key_uses)
+    return (*collection, *audit_jobs(parts.trail), pull_times, key_uses)
 
 
 def _check_transport(settings: Settings) -> None:
@@ -375,7 +390,7 @@ class _Serving:
         control = self._control(parts)
         await control.start()
         try:
-            await self._wait_until_listening(serving)
+            await wait_until_listening(self._settings.host, self._settings.port, serving)
             self._announce(self._started(parts))
             gc.collect()
             gc.freeze()  # what was made until now stays: no collection while serving has to walk through it
@@ -423,26 +438,14 @@ class _Serving:
 
     def _granian(self, application: RsgiApplication) -> GranianServer:
         certificate = self._certificate
-        return GranianServer(
+        return make_server(
             application,
-            address=self._settings.host,
+            host=self._settings.host,
             port=self._settings.port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.auto,
-            websockets=False,
-            backlog=1024,
-            log_enabled=False,
-            backpressure=self._settings.connections,
-            http1_settings=HTTP1Settings(header_read_timeout=self._settings.idle_seconds * 1000),
-            http2_settings=HTTP2Settings(
-                max_headers_size=HEADERS_MAX_BYTES,
-                max_concurrent_streams=_HTTP2_STREAMS,
-                initial_connection_window_size=_HTTP2_WINDOW_BYTES,
-                initial_stream_window_size=_HTTP2_WINDOW_BYTES,
-            ),
-            ssl_cert=None if certificate is None else certificate.certificate,
-            ssl_key=None if certificate is None else certificate.key,
-            ssl_protocol_min=SSLProtocols.tls12,
+            connections=self._settings.connections,
+            idle_seconds=self._settings.idle_seconds,
+            certificate=None if certificate is None else certificate.certificate,
+            key=None if certificate is None else certificate.key,
         )
 
     def _control(self, parts: Parts) -> ControlServer:
@@ -451,7 +454,12 @@ class _Serving:
             accounts=parts.accounts,
             stop=self._stop.set,
             key_changed=lambda key: self._key_changed(parts, key),
-            status={"endpoint": self._settings.endpoint_url, "pid": str(os.getpid())},
+            audit=parts.trail.lookup,
+            status=lambda: {
+                "endpoint": self._settings.endpoint_url,
+                "pid": str(os.getpid()),
+                **parts.trail.counts(),
+            },
         )
 
     def _key_changed(self, parts: Parts, key: RootKey) -> None:
@@ -482,14 +490,3 @@ class _Serving:
             environment_file=self._write_environment(parts.root_key, default.region),
             ca_file=None if self._certificate is None else self._certificate.authority,
         )
-
-    async def _wait_until_listening(self, serving: "asyncio.Task[None]") -> None:
-        while not serving.done():
-            try:
-                _, writer = await asyncio.open_connection(self._settings.host, self._settings.port)
-            except OSError:
-                await asyncio.sleep(0.01)
-                continue
-            writer.close()
-            return
-        await serving

@@ -1,5 +1,6 @@
-"""Is the port free? Asked before serving, since the server's SO_REUSEPORT would hide a clash."""
+"""Is the port free? Asked before serving, since the server's SO_REUSEPORT would hide a clash. Does it answer?"""
 
+import asyncio
 import ipaddress
 import socket
 
@@ -23,3 +24,16 @@ def check_port(host: str, port: int) -> None:
                 message=f"cannot listen on {host} port {port}: {error.strerror}; "
                 "stop what listens there, or give another --port"
             ) from error
+
+
+async def wait_until_listening(host: str, port: int, serving: "asyncio.Task[None]") -> None:
+    """Return once a connection can be opened. Raises what ended `serving`, where that comes first."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        return
+    await serving

@@ -13,8 +13,9 @@ from openecr.settings import default_data
 
 def announce(started: Started) -> None:
     """Print what was started and how to use it."""
-    click.echo("\n".join(lines(started, secret=sys.stdout.isatty())))
-    sys.stdout.flush()
+    stream = sys.stderr if started.settings.audit_stream == "-" else sys.stdout  # that one is for the events
+    click.echo("\n".join(lines(started, secret=stream.isatty())), file=stream)
+    stream.flush()
 
 
 def lines(started: Started, *, secret: bool) -> list[str]:

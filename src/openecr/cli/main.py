@@ -6,6 +6,7 @@ import click
 
 from openecr import __version__
 from openecr.cli.accounts import accounts
+from openecr.cli.audit import audit
 from openecr.cli.doctor import doctor
 from openecr.cli.env import env
 from openecr.cli.running import status, stop
@@ -41,7 +42,7 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (serve, env, accounts, doctor, settings_command, status, stop, version):
+for command in (serve, env, accounts, audit, doctor, settings_command, status, stop, version):
     cli.add_command(command)
 
 

@@ -5,6 +5,8 @@ CloudTrail user guide, "CloudTrail record contents" and "CloudTrail userIdentity
 """
 
 import datetime as dt
+import enum
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ from openecr.domain.registries import PARTITION
 
 TEXT_MAX_CHARACTERS = 512
 MESSAGE_MAX_CHARACTERS = 1_024
-ITEMS_MAX = 20
+ITEMS_MAX = 10
 """So many resources, and members of a list among the parameters, are kept."""
 
 _VERSION = "1.11"
@@ -69,6 +71,15 @@ class AuditEvent:
         return None if found is None else str(found)
 
 
+def clean(text: str, limit_characters: int = TEXT_MAX_CHARACTERS) -> str:
+    """Return the beginning of a text that came from outside, as every database and terminal takes it."""
+    text = text[:limit_characters]
+    if text.isascii() and text.isprintable():
+        return text
+    decodable = text.encode("utf-8", "replace").decode()
+    return "".join(character if character.isprintable() else "?" for character in decodable)
+
+
 def instant_key(instant_at: int) -> str:
     """Return the beginning of the keys of what happened at an instant."""
     return f"{instant_at:0{_INSTANT_DIGITS}x}"
@@ -88,13 +99,15 @@ def event_of(record: AuditRecord) -> AuditEvent:
         is_read_only=call.is_read_only,
         accounts=[caller.account_id, *owners][: 1 + _OWNERS_MAX],
         region=context.region,
-        source_address=context.source_address[:TEXT_MAX_CHARACTERS],
-        user_agent=context.user_agent[:TEXT_MAX_CHARACTERS],
+        source_address=clean(context.source_address),
+        user_agent=clean(context.user_agent),
         identity=_identity(caller),
         parameters=_parameters(record),
-        resources=[arn[:TEXT_MAX_CHARACTERS] for arn in resources if arn.startswith("arn:")][:ITEMS_MAX],
-        error_code=None if record.error_code is None else record.error_code[:TEXT_MAX_CHARACTERS],
-        error_message=None if record.error_message is None else record.error_message[:MESSAGE_MAX_CHARACTERS],
+        resources=[clean(arn) for arn in resources if arn.startswith("arn:")][:ITEMS_MAX],
+        error_code=record.error_code,
+        error_message=None
+        if record.error_message is None
+        else clean(record.error_message, MESSAGE_MAX_CHARACTERS),
     )
 
 
@@ -112,7 +125,7 @@ def _parameters(record: AuditRecord) -> dict[str, object]:
 
 def _reference(member: str, text: str) -> object:
     """A reference with a colon is a digest, any other a tag."""
-    text = text[:TEXT_MAX_CHARACTERS]
+    text = clean(text)
     if member == "imageId":
         return {"imageDigest" if ":" in text else "imageTag": text}
     return text
@@ -121,8 +134,9 @@ def _reference(member: str, text: str) -> object:
 # --- who ----------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=1_024)
 def _identity(caller: Caller) -> dict[str, object]:
-    """Return the element `userIdentity`."""
+    """Return the element `userIdentity`. It is kept, and never changed: a client makes many requests."""
     if isinstance(caller, Service):
         return {"type": "AWSService", "accountId": caller.account_id, "invokedBy": caller.arn}
     identity: dict[str, object] = {
@@ -162,9 +176,7 @@ def _session(caller: Caller, session: Session) -> dict[str, object]:
             "userName": caller.role_name,
         }
     if session.federated_provider is not None:
-        context["webIdFederationData"] = {
-            "federatedProvider": session.federated_provider[:TEXT_MAX_CHARACTERS]
-        }
+        context["webIdFederationData"] = {"federatedProvider": clean(session.federated_provider)}
     if session.source_identity is not None:
         context["sourceIdentity"] = session.source_identity
     return context
@@ -254,6 +266,43 @@ def instant_of(event_id: str) -> int | None:
         return None
 
 
+class Attribute(enum.Enum):
+    """What events can be looked up by (CloudTrail, LookupEvents)."""
+
+    EVENT_ID = "EventId"
+    EVENT_NAME = "EventName"
+    READ_ONLY = "ReadOnly"
+    USER_NAME = "Username"
+    RESOURCE_TYPE = "ResourceType"
+    RESOURCE_NAME = "ResourceName"
+    EVENT_SOURCE = "EventSource"
+    ACCESS_KEY_ID = "AccessKeyId"
+
+
+def has_attribute(event: AuditEvent, account_id: str, attribute: Attribute, value: str) -> bool:
+    """Tell whether an account's event is one of those that are looked up. A resource goes by ARN or by name."""
+    return value in _attributes(event, account_id, attribute)
+
+
+def _attributes(event: AuditEvent, account_id: str, attribute: Attribute) -> Sequence[str | None]:
+    values: Mapping[Attribute, Sequence[str | None]] = {
+        Attribute.EVENT_ID: (event_id(event, account_id),),
+        Attribute.EVENT_NAME: (event.name,),
+        Attribute.READ_ONLY: (read_only_text(event),),
+        Attribute.USER_NAME: (event.user_name,),
+        Attribute.RESOURCE_TYPE: [resource_type(arn) for arn in event.resources],
+        Attribute.RESOURCE_NAME: [*event.resources, *(arn.partition("/")[2] for arn in event.resources)],
+        Attribute.EVENT_SOURCE: (event.source,),
+        Attribute.ACCESS_KEY_ID: (event.access_key_id,),
+    }
+    return values[attribute]
+
+
+def read_only_text(event: AuditEvent) -> str:
+    """Return `true` or `false`, as LookupEvents has it."""
+    return "true" if event.is_read_only else "false"
+
+
 # --- why ----------------------------------------------------------------------------------------------------------
 
 
@@ -267,17 +316,17 @@ def explanation_of(grant: Grant) -> Mapping[str, object]:
         if statement is None
         else {
             "kind": statement.kind.value,
-            "source": statement.source[:TEXT_MAX_CHARACTERS],
+            "source": clean(statement.source),
             "index": statement.index,
             "sid": statement.sid,
         },
         "missing": None if verdict.missing is None else verdict.missing.value,
         "actions": list(requirement.actions),
         "mode": requirement.mode.value,
-        "resource": requirement.resource[:TEXT_MAX_CHARACTERS],
+        "resource": clean(requirement.resource),
         "principal": grant.caller.arn,
         "context": {
-            "aws:SourceIp": grant.context.source_address[:TEXT_MAX_CHARACTERS],
+            "aws:SourceIp": clean(grant.context.source_address),
             "aws:SecureTransport": str(grant.context.is_secure_transport).lower(),
             "aws:RequestedRegion": grant.context.region,
             "aws:CurrentTime": instant_text(grant.context.requested_at),
@@ -287,7 +336,4 @@ def explanation_of(grant: Grant) -> Mapping[str, object]:
 
 
 def _bounded_keys(keys: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
-    return {
-        name[:TEXT_MAX_CHARACTERS]: [value[:TEXT_MAX_CHARACTERS] for value in values[:ITEMS_MAX]]
-        for name, values in keys[:ITEMS_MAX]
-    }
+    return {clean(name): [clean(value) for value in values[:ITEMS_MAX]] for name, values in keys[:ITEMS_MAX]}

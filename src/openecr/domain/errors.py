@@ -88,6 +88,17 @@ class RegistryNotServed(DomainError):
     """A host or a request names an account or region that this server does not have."""
 
 
+# --- the audit trail ---------------------------------------------------------------------------------------------
+
+
+class InvalidLookupAttributes(DomainError):
+    """Events cannot be looked up by these attributes."""
+
+
+class InvalidTimeRange(DomainError):
+    """A time ends before it begins."""
+
+
 # --- parameters --------------------------------------------------------------------------------------------------
 
 

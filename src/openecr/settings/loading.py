@@ -27,6 +27,7 @@ _KINDS = {
     "array": "a list of texts",
 }
 _PATHS = ("data", "tls_cert", "tls_key")
+_OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
 
 class SettingsError(OperatorError):
@@ -65,6 +66,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
             values[setting.name] = setting.default
         elif setting.name in _PATHS:
             values[setting.name] = given.base / Path(_convert(setting, given)).expanduser()
+        elif setting.name == _OUTLET and given.value != _STANDARD_OUTPUT:
+            values[setting.name] = str(given.base / Path(_convert(setting, given)).expanduser())
         else:
             values[setting.name] = _convert(setting, given)
     values["data"] = values["data"] or default_data(environ)

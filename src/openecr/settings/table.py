@@ -234,6 +234,25 @@ SETTINGS: tuple[Setting, ...] = (
         description="Least important level that is logged.",
     ),
     Setting(
+        name="audit_retention_days",
+        key="audit.retention_days",
+        flag="--audit-retention-days",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=3650)],
+        default=90,
+        description="Events of the audit trail, and explanations of denials, are kept for so many days.",
+    ),
+    Setting(
+        name="audit_stream",
+        key="audit.stream",
+        flag="--audit-stream",
+        kind=str,
+        default=None,
+        default_text="none",
+        check=_check_path,
+        description="File to which every event of the audit trail is appended as a line of JSON; `-` is standard "
+        "output. It may be renamed at any time: the next events make a new one.",
+    ),
+    Setting(
         name="storage_min_free_bytes",
         key="storage.min_free_bytes",
         flag="--storage-min-free-bytes",

@@ -37,6 +37,8 @@ class Settings:
     access_log: bool
     log_format: LogFormat
     log_level: LogLevel
+    audit_retention_days: int
+    audit_stream: str | None
     storage_min_free_bytes: int
     storage_min_free_ratio: float
     connections: int

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, Table, Text, bindparam
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, Table, Text, bindparam, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -109,4 +109,26 @@ def insert_or_replace(
             index_elements=list(conflict), set_={name: on_postgresql.excluded[name] for name in replace}
         ),
         columns=columns,
+    )
+
+
+def insert_rows(
+    table: Table, *, conflict: Sequence[str], columns: Sequence[str], replace: Sequence[str] = ()
+) -> Statement:
+    """Insert texts, many rows by one statement: the parameter `rows` is a JSON array of arrays.
+
+    Rows that are there already stay as they are, or have their `replace` columns set.
+    """
+    names, keys = ", ".join(columns), ", ".join(conflict)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in replace)
+    action = f"ON CONFLICT ({keys}) DO {f'UPDATE SET {changes}' if replace else 'NOTHING'}"
+    positions = range(len(columns))
+    on_sqlite = ", ".join(f"json_extract(value, '$[{position}]')" for position in positions)
+    on_postgresql = ", ".join(f"member ->> {position}" for position in positions)
+    insert = f"INSERT INTO {table.name} ({names}) SELECT"
+    return Statement(
+        text(f"{insert} {on_sqlite} FROM json_each(:rows) WHERE true {action}"),
+        postgresql=text(
+            f"{insert} {on_postgresql} FROM json_array_elements(CAST(:rows AS JSON)) AS member {action}"
+        ),
     )

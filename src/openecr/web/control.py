@@ -15,9 +15,11 @@ import msgspec
 import structlog
 
 from openecr.application.accounts import Accounts
+from openecr.application.audit_lookup import AuditLookup, Search
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError, Unavailable
 from openecr.domain.pages import PageRequest
+from openecr.web.audit_commands import page_of_events
 
 LINE_MAX_BYTES = 64 * 1024
 ACCOUNTS_PER_PAGE = 100
@@ -30,11 +32,29 @@ _LOG = structlog.get_logger(__name__)
 
 
 class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One question. `account` is for the commands on one account, `after` continues a list."""
+    """One question. `account` is for the commands on one account, `after` continues a list.
 
-    command: Literal["account-create", "account-list", "account-rotate-key", "status", "stop"]
+    `since` and `until` (instants), `principal` and `repository` say which events of the audit trail are wanted.
+    """
+
+    command: Literal["account-create", "account-list", "account-rotate-key", "audit", "status", "stop"]
     account: str = ""
     after: str | None = None
+    since: int = 0
+    until: int | None = None
+    principal: str | None = None
+    repository: str | None = None
+
+    @property
+    def search(self) -> Search:
+        """Return which events are wanted."""
+        return Search(
+            since=self.since,
+            until=self.until,
+            account_id=self.account or None,
+            principal=self.principal,
+            repository=self.repository,
+        )
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -73,7 +93,7 @@ class AccountCommands:
                 return _told(key)
             case "account-list":
                 return await self._list(command.after)
-            case "status" | "stop":
+            case "audit" | "status" | "stop":
                 raise OperatorError(message="no server runs on this data folder")
 
     async def _list(self, after: str | None) -> dict[str, Any]:
@@ -103,13 +123,15 @@ class ControlServer:
         accounts: Accounts,
         stop: Callable[[], None],
         key_changed: Callable[[RootKey], None],
-        status: Mapping[str, str],
+        audit: AuditLookup,
+        status: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`stop` ends the server, `key_changed` hears of a rotated root key, `status` is told as it stands."""
+        """`stop` ends the server, `key_changed` hears of a rotated root key, `status` says what is told of it."""
         self._path = path
         self._commands = AccountCommands(accounts, key_changed=key_changed)
         self._stop = stop
-        self._status = dict(status)
+        self._audit = audit
+        self._status = status
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
@@ -173,7 +195,9 @@ class ControlServer:
     async def _result(self, command: Command) -> dict[str, Any]:
         match command.command:
             case "status":
-                return dict(self._status)
+                return dict(self._status())
+            case "audit":
+                return await page_of_events(self._audit, command.search, command.after)
             case "stop":
                 self._stop()
                 return {}

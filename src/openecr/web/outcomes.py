@@ -1,4 +1,4 @@
-"""Where outcomes go: to the log, until there is an audit trail."""
+"""What the log tells of outcomes. What happened otherwise is in the audit trail."""
 
 import structlog
 

@@ -18,6 +18,7 @@ from openecr.adapters.clocks import SystemClock
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MasterKeyRing
 from openecr.application.accounts import Accounts
+from openecr.application.audit_lookup import AuditLookup
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
@@ -59,7 +60,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
         accounts=accounts,
         stop=told.stopped.set,
         key_changed=told.keys.append,
-        status={"pid": "7"},
+        audit=AuditLookup(metadata=database, activity=database),
+        status=lambda: {"pid": "7"},
     )
     with socket.socket(socket.AF_UNIX) as dead, short_address(data / "control.sock") as address:
         dead.bind(address)  # what a killed server leaves behind

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from typing import cast
 
-from openecr.domain.audit import ITEMS_MAX, TEXT_MAX_CHARACTERS
+from openecr.domain.audit import ITEMS_MAX, clean
 from openecr.domain.decisions import AuditedCall
 from openecr.web.aws.call import Parameters
 from openecr.web.aws.rows import Row
@@ -26,7 +26,6 @@ _KEPT = _POLICIES | {
     "awsServiceName",
     "catalogIds",
     "clientIDList",
-    "description",
     "durationSeconds",
     "endTime",
     "filter",
@@ -40,7 +39,6 @@ _KEPT = _POLICIES | {
     "imageTagMutability",
     "layerDigest",
     "layerDigests",
-    "marker",
     "maxItems",
     "maxResults",
     "maxSessionDuration",
@@ -121,12 +119,12 @@ def _is_kept(name: str, value: object) -> bool:
 def _bounded(name: str, value: object, depth: int = 0) -> object:
     match value:
         case str():
-            return value if name in _POLICIES else value[:TEXT_MAX_CHARACTERS]
+            return clean(value, _POLICY_MAX_CHARACTERS) if name in _POLICIES else clean(value)
         case list() if depth < _DEPTH:
             return [_bounded("", each, depth + 1) for each in cast("list[object]", value)[:ITEMS_MAX]]
         case dict() if depth < _DEPTH:
             members = list(cast("Mapping[str, object]", value).items())[:ITEMS_MAX]
-            return {_name(key): _bounded("", each, depth + 1) for key, each in members}
+            return {clean(_name(key)): _bounded("", each, depth + 1) for key, each in members}
         case bool() | int():
             return value
         case _:

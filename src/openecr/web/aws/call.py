@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openecr.application.account_settings import AccountSettings
+from openecr.application.audit_lookup import AuditLookup
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
 from openecr.application.iam.iam import Iam
@@ -29,6 +30,7 @@ class Services:
     """The application, as far as this face needs it, and how registries are told to clients."""
 
     account_settings: AccountSettings
+    audit: AuditLookup
     authorization_tokens: AuthorizationTokens
     blobs: Blobs
     hosts: RegistryHosts

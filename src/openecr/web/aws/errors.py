@@ -66,6 +66,7 @@ COMMON_CODES = frozenset(
 """Codes that any AWS service may send (ECR API reference, "Common Errors"; AWS JSON protocol)."""
 
 _LAST_RESORT = "InvalidParameterException"
+_LAST_RESORTS = {"cloudtrail": "InvalidNextTokenException"}
 _QUERY_LAST_RESORT = "ValidationError"
 _LAYER_PART = "InvalidLayerPartException"
 _SERVER = "ServerException"
@@ -95,6 +96,9 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     errors.TokenExpired: _row("ExpiredTokenException"),
     errors.LinkExpired: _row("AccessDeniedException"),
     errors.RegistryNotServed: _row(_LAST_RESORT),
+    # The audit trail
+    errors.InvalidLookupAttributes: _row("InvalidLookupAttributesException"),
+    errors.InvalidTimeRange: _row("InvalidTimeRangeException"),
     # Parameters
     errors.InvalidParameter: _row(_LAST_RESORT),
     errors.UnknownSetting: _row("ValidationException"),
@@ -244,7 +248,7 @@ def _permitted(code: str, operation: OperationModel | None) -> str:
     if operation.service.protocol == "query":
         # IAM's models leave out errors that their operations have: whatever is IAM's own may be told.
         return _QUERY_LAST_RESORT if code == _LAST_RESORT else code
-    return _LAST_RESORT
+    return _LAST_RESORTS.get(operation.service.name, _LAST_RESORT)
 
 
 def _members(error: Exception, requirements: Sequence[Requirement]) -> Mapping[str, object]:

@@ -63,6 +63,8 @@ ERRORS: dict[type[Exception], Row] = {
     errors.LinkExpired: _row("DENIED", 403),
     errors.RegistryNotServed: _row("NAME_INVALID", 400),
     # Parameters: ECR's 405 for whatever its API behind the registry rejects.
+    errors.InvalidLookupAttributes: _row("UNSUPPORTED", 405),
+    errors.InvalidTimeRange: _row("UNSUPPORTED", 405),
     errors.InvalidParameter: _row("UNSUPPORTED", 405),
     errors.UnknownSetting: _row("UNSUPPORTED", 405),
     errors.InvalidTagParameter: _row("UNSUPPORTED", 405),

@@ -5,7 +5,7 @@ Names: ECR user guide, "Logging Amazon ECR actions with AWS CloudTrail".
 
 from collections.abc import Mapping
 
-from openecr.domain.audit import ITEMS_MAX
+from openecr.domain.audit import ITEMS_MAX, clean
 from openecr.domain.decisions import AuditedCall
 from openecr.domain.errors import DomainError, ManifestNotFound
 from openecr.web.oci.call import Query
@@ -47,9 +47,9 @@ _KEPT = {"mount": "layerDigest", "digest": "layerDigest", "from": "sourceReposit
 
 def kept_parameters(query: Query) -> Mapping[str, object]:
     """Return what the trail keeps of a query, by the names of the AWS operations' parameters."""
-    kept: dict[str, object] = {_KEPT[name]: query[name][0] for name in _KEPT.keys() & query.keys()}
+    kept: dict[str, object] = {_KEPT[name]: clean(query[name][0]) for name in _KEPT.keys() & query.keys()}
     if "tag" in query:
-        kept["imageTags"] = query["tag"][:ITEMS_MAX]
+        kept["imageTags"] = [clean(tag) for tag in query["tag"][:ITEMS_MAX]]
     return kept
 
 

@@ -17,6 +17,7 @@ from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
+from openecr.application.audit_lookup import AuditLookup
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens
@@ -115,6 +116,7 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
     authorizer = Authorizer(database=metadata)
     services = Services(
         account_settings=AccountSettings(database=metadata),
+        audit=AuditLookup(metadata=metadata, activity=activity),
         authorization_tokens=tokens,
         blobs=Blobs(database=metadata, blobs=store, keys=keys, clock=clock, limits=LIMITS),
         hosts=RegistryHosts(

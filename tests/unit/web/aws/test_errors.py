@@ -25,6 +25,7 @@ from openecr.web.aws.rows import Row
 
 ECR_CODES = {code for operation in load_service("ecr").operations.values() for code in operation.errors}
 IAM_CODES = {code for operation in load_service("iam").operations.values() for code in operation.errors}
+CLOUDTRAIL_CODES = load_service("cloudtrail").operations["LookupEvents"].errors.keys()
 QUERY_CODES = {"ValidationError"}
 
 
@@ -56,7 +57,7 @@ def test_every_error_has_a_row_and_every_row_an_error() -> None:
 def test_every_code_is_modelled_for_ecr_or_iam_or_common() -> None:
     codes = {row.code for row in ERRORS.values()} | {row.code for row in SIGNATURE_ERRORS.values()}
 
-    assert codes <= ECR_CODES | IAM_CODES | QUERY_CODES | COMMON_CODES
+    assert codes <= ECR_CODES | IAM_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
     assert COMMON_CODES.isdisjoint(ECR_CODES)
 
 

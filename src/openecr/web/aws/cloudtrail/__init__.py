@@ -1,0 +1,1 @@
+"""CloudTrail: an account's own events."""
