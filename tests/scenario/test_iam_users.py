@@ -1,5 +1,6 @@
 """A root makes users, gives them keys and takes them away, as boto3 and Terraform do it."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,8 @@ def iam(driver: Driver) -> Iterator[Any]:
         purge(client, user["UserName"])
     for group in client.list_groups()["Groups"]:
         name = group["GroupName"]
+        for policy in client.list_group_policies(GroupName=name)["PolicyNames"]:
+            client.delete_group_policy(GroupName=name, PolicyName=policy)
         client.delete_group(GroupName=name)
 
 
@@ -42,6 +45,8 @@ def purge(iam: Any, name: str) -> None:
     assert code_of(missing)[:2] == ("NoSuchEntity", 404)
     assert iam.list_signing_certificates(UserName=name)["Certificates"] == []
     assert iam.list_service_specific_credentials(UserName=name)["ServiceSpecificCredentials"] == []
+    for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
+        iam.delete_user_policy(UserName=name, PolicyName=policy)
     iam.delete_user(UserName=name)
 
 
@@ -227,6 +232,43 @@ def test_what_a_user_cannot_have_is_told_as_missing(iam: Any) -> None:
     assert code_of(nobody) == ("NoSuchEntity", 404, "The user with name nobody cannot be found.")
     assert code_of(too_many) == ("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
     assert iam.list_account_aliases()["AccountAliases"] == []
+
+
+def test_inline_policies_come_back_as_they_went_in(iam: Any) -> None:
+    text = """{
+  "Version": "2012-10-17",
+  "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/100%25 <&> \u00e9+*"}]
+}
+"""
+    iam.create_user(UserName="alice")
+    iam.create_group(GroupName="builders")
+    iam.put_user_policy(UserName="alice", PolicyName="push", PolicyDocument=text)
+    iam.put_group_policy(GroupName="builders", PolicyName="push", PolicyDocument=text)
+    with pytest.raises(ClientError) as malformed:
+        iam.put_user_policy(UserName="alice", PolicyName="bad", PolicyDocument='{"Version": "2012-10-17"')
+    with pytest.raises(ClientError) as too_large:
+        iam.put_user_policy(
+            UserName="alice", PolicyName="large", PolicyDocument=text.replace("100", "1" * 3_000)
+        )
+    with pytest.raises(ClientError) as missing:
+        iam.get_user_policy(UserName="alice", PolicyName="pull")
+    with pytest.raises(ClientError) as in_use:
+        iam.delete_user(UserName="alice")
+
+    document = json.loads(text)
+    told = iam.get_user_policy(UserName="alice", PolicyName="push")
+    assert (told["UserName"], told["PolicyName"], told["PolicyDocument"]) == ("alice", "push", document)
+    told = iam.get_group_policy(GroupName="builders", PolicyName="push")
+    assert (told["GroupName"], told["PolicyDocument"]) == ("builders", document)
+    assert iam.list_user_policies(UserName="alice")["PolicyNames"] == ["push"]
+    assert code_of(malformed)[:2] == ("MalformedPolicyDocument", 400)
+    assert code_of(too_large) == (
+        "LimitExceeded",
+        409,
+        "Maximum policy size of 2048 bytes exceeded for user alice",
+    )
+    assert code_of(missing) == ("NoSuchEntity", 404, "The user policy with name pull cannot be found.")
+    assert code_of(in_use)[2] == "Cannot delete entity, must delete policies first."
 
 
 def test_an_account_is_summed_up(iam: Any) -> None:

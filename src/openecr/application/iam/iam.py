@@ -4,6 +4,7 @@ from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.iam.access_keys import AccessKeys
 from openecr.application.iam.account_summary import AccountSummary
 from openecr.application.iam.groups import Groups
+from openecr.application.iam.inline_policies import InlinePolicies
 from openecr.application.iam.users import Users
 from openecr.application.limits import Limits
 from openecr.ports.clock import Clock
@@ -31,3 +32,4 @@ class Iam:
             database=database, keys=keys, clock=clock, ids=ids, limits=limits, uses=key_uses
         )
         self.account_summary = AccountSummary(database=database, limits=limits)
+        self.inline_policies = InlinePolicies(database=database, limits=limits)
