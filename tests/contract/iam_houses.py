@@ -5,18 +5,17 @@ from typing import Any
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MasterKeyRing
 from openecr.application.access_key_uses import AccessKeyUses
-from openecr.application.accounts import Accounts
-from openecr.application.authentication import Authenticator
-from openecr.application.authorization_tokens import AuthorizationTokens
+from openecr.application.accounts import SECRET_PURPOSE, Accounts, associated_data
 from openecr.application.iam import entities
 from openecr.application.iam.iam import Iam
 from openecr.application.limits import Limits
+from openecr.domain.accounts import KeyOwner
 from openecr.domain.callers import RequestContext, Root
 from openecr.domain.decisions import Decision, Grant, Requirement, Verdict
 from openecr.domain.iam import AccessKeyOwner, Entity, EntityKind, EntityName, IamRole
 from openecr.domain.pages import PageRequest
 from openecr.domain.registries import RegistryId
-from openecr.store import accounts, iam_entities
+from openecr.store import access_keys, accounts, iam_entities
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
 
@@ -51,8 +50,6 @@ class IamHouse:
             key_uses=self.uses,
         )
         self.accounts = Accounts(database=self.database, keys=KEYS, clock=self.clock, ids=SystemIds())
-        tokens = AuthorizationTokens(keys=KEYS, clock=self.clock)
-        self.authenticator = Authenticator(database=self.database, keys=KEYS, tokens=tokens)
 
     async def open(self) -> "IamHouse":
         """Make the accounts."""
@@ -113,6 +110,18 @@ class IamHouse:
         )
         await self.database.write(lambda connection: iam_entities.add(connection, role))
         return role
+
+    async def owner_of(self, access_key_id: str, secret: str) -> KeyOwner | None:
+        """Whose a key is, if it works; it has to have this secret."""
+        found = await self.database.read(
+            lambda connection: access_keys.find_active(connection, access_key_id)
+        )
+        if found is None:
+            return None
+        key, owner = found[0], found[1]
+        associated = associated_data(key.account_id, key.access_key_id)
+        assert KEYS.unseal(SECRET_PURPOSE, key.sealed_secret, associated=associated) == secret.encode()
+        return owner
 
     async def epoch(self, account_id: str = ACCOUNT) -> int | None:
         """The version that validates what is cached about an account."""

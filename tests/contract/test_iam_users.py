@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from openecr.application.access_key_uses import NOTES_MAX
 from openecr.application.iam.access_keys import NewKey
-from openecr.domain.accounts import KeyStatus, KeyUse
+from openecr.domain.accounts import KeyOwner, KeyStatus, KeyUse
 from openecr.domain.callers import User
 from openecr.domain.decisions import Grant, Outcome
 from openecr.domain.iam import AccessKeyOwner, account_of_access_key
@@ -34,12 +35,8 @@ async def new_key(house: IamHouse, name: str) -> NewKey:
     return await house.iam.access_keys.create(await house.on_user(name))
 
 
-async def caller_of(house: IamHouse, key: NewKey) -> object:
-    credential = await house.authenticator.secret_of(key.owned.key.access_key_id)
-    if credential is None:
-        return None
-    assert credential.secret == key.secret
-    return credential.caller
+async def owner_of(house: IamHouse, key: NewKey) -> KeyOwner | None:
+    return await house.owner_of(key.owned.key.access_key_id, key.secret)
 
 
 # --- users -----------------------------------------------------------------------------------------------------------
@@ -144,29 +141,31 @@ async def test_a_key_leads_to_its_user_while_it_is_active(house: IamHouse) -> No
     user = await house.make_user("alice", path="/team/")
     key = await new_key(house, "alice")
     key_id, grant = key.owned.key.access_key_id, await house.on_user("alice")
-    expected = User(
-        account_id=ACCOUNT, access_key_id=key_id, unique_id=user.unique_id, name="alice", path="/team/"
+    expected = KeyOwner(
+        access_key_id=key_id,
+        account_id=ACCOUNT,
+        principal_id=user.unique_id,
+        user=("alice", "/team/"),
     )
 
     assert account_of_access_key(key_id) == ACCOUNT
     assert key.secret not in repr(key)
-    assert await caller_of(house, key) == expected
+    assert await owner_of(house, key) == expected
     await house.iam.access_keys.set_status(grant, key_id, KeyStatus.INACTIVE)
-    assert await caller_of(house, key) is None
+    assert await owner_of(house, key) is None
     await house.iam.access_keys.set_status(grant, key_id, KeyStatus.ACTIVE)
-    assert await caller_of(house, key) == expected
+    assert await owner_of(house, key) == expected
     await house.iam.users.rename((grant,), name="alicia", path=None)
-    renamed = await caller_of(house, key)
-    assert isinstance(renamed, User)
-    assert (renamed.name, renamed.unique_id) == ("alicia", user.unique_id)
+    assert await owner_of(house, key) == replace(expected, user=("alicia", "/team/"))
     await house.iam.access_keys.delete(await house.on_user("alicia"), key_id)
-    assert await caller_of(house, key) is None
+    assert await owner_of(house, key) is None
 
 
 async def test_nobody_touches_a_key_in_the_name_of_another(house: IamHouse) -> None:
     await house.make_user("alice")
     await house.make_user("mallory")
-    key_id = (await new_key(house, "alice")).owned.key.access_key_id
+    key = await new_key(house, "alice")
+    key_id = key.owned.key.access_key_id
     strangers = await house.grant(account_id=OTHER_ACCOUNT)
     for grant in (await house.on_user("mallory"), await house.grant(), strangers):
         with pytest.raises(NoSuchEntity, match=f"The Access Key with id {key_id} cannot be found"):
@@ -178,7 +177,7 @@ async def test_nobody_touches_a_key_in_the_name_of_another(house: IamHouse) -> N
     with pytest.raises(NoSuchEntity):
         await house.iam.access_keys.last_used(foreign, key_id)
 
-    assert await house.authenticator.secret_of(key_id) is not None
+    assert await owner_of(house, key) is not None
 
 
 async def test_a_principal_has_two_keys_the_root_included(house: IamHouse) -> None:
@@ -284,13 +283,10 @@ async def test_the_use_of_a_deleted_key_is_forgotten(house: IamHouse) -> None:
 
 async def test_what_is_noted_is_bounded_and_sessions_are_not_noted(house: IamHouse) -> None:
     await house.make_user("alice")
-    key = await new_key(house, "alice")
-    for number in range(NOTES_MAX + 1):
-        made: Any = outcome(key, "ecr:PutImage")
-        made.caller = User(account_id=ACCOUNT, access_key_id=f"AKIA{number}", unique_id="AIDA", name="alice")
+    made: Any = outcome(await new_key(house, "alice"), "ecr:PutImage")
+    for key_id in (*(f"AKIA{number}" for number in range(NOTES_MAX + 1)), "ASIA1"):
+        made.caller = User(account_id=ACCOUNT, access_key_id=key_id, unique_id="AIDA", name="alice")
         house.uses.record(made)
-    made.caller = User(account_id=ACCOUNT, access_key_id="ASIA1", unique_id="AIDA", name="alice")
-    house.uses.record(made)
 
     assert await house.uses.find(f"AKIA{NOTES_MAX - 1}") is not None
     assert await house.uses.find(f"AKIA{NOTES_MAX}") is None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -141,10 +141,11 @@ def test_a_user_is_deleted_only_when_nothing_hangs_on_it(iam: Any) -> None:
     iam.add_user_to_group(GroupName="builders", UserName="alice")
     key_id = iam.create_access_key(UserName="alice")["AccessKey"]["AccessKeyId"]
     sentences: list[str] = []
-    for unhook in (
+    unhooks: tuple[Callable[[], Any], ...] = (
         lambda: iam.delete_access_key(UserName="alice", AccessKeyId=key_id),
         lambda: iam.remove_user_from_group(GroupName="builders", UserName="alice"),
-    ):
+    )
+    for unhook in unhooks:
         with pytest.raises(ClientError) as conflict:
             iam.delete_user(UserName="alice")
         assert code_of(conflict)[:2] == ("DeleteConflict", 409)

@@ -1,6 +1,6 @@
 """How much of IAM an account has."""
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, func, select
 
 from openecr.domain.accounts import KeyStatus
 from openecr.domain.iam import EntityKind
@@ -9,7 +9,7 @@ from openecr.store.iam_tables import ATTACHMENTS, MANAGED_POLICIES, OIDC_PROVIDE
 from openecr.store.statements import Statement
 from openecr.store.tables import ACCESS_KEYS
 
-_ACCOUNT = bindparam("the_account")
+_ACCOUNT: BindParameter[str] = bindparam("the_account")
 ENTITIES = Statement(
     select(PRINCIPALS.c.kind, func.count())
     .where(PRINCIPALS.c.account_id == _ACCOUNT)
