@@ -134,7 +134,7 @@ class RegistryFace:
         progress.requirement = requirement = route.requirement(registry, target)
         grant = None
         if requirement is not None:
-            grant = self._services.authorizer.judge(caller, context, requirement, authenticated.repository)
+            grant = await self._services.authorizer.judge(caller, context, requirement, authenticated.scene)
             progress.decision = grant.decision
             _check_allowed(grant)
             if route.audited is not None and route.audited.commits:

@@ -1,0 +1,202 @@
+"""Puts a question to the policy engine: who asks, which policies speak about him and the resource, what is known.
+
+Everything here comes from `Identities`, so a decision reads the database only after something has changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from openecr.application.condition_keys import Circumstances, ConditionKeys, Values
+from openecr.application.identities import Guarded, Identities, Identity, Registry, session_policy
+from openecr.domain.callers import Caller, FederatedUser, RequestContext, RoleSession, Root, Service, User
+from openecr.domain.decisions import Decision, Mode, PolicyKind, Requirement, Verdict
+from openecr.engines.iam import Policy, PolicySet, Principal, PrincipalType, Question, compile_policy, decide
+from openecr.store.principals import Scene
+
+Recheck = Callable[[Mapping[str, Values]], Verdict]
+"""Decides again with the keys that only a writing transaction knows, by their names in lower case."""
+
+_ROOT_MAY_MEND = frozenset(
+    {
+        "ecr:SetRepositoryPolicy",
+        "ecr:GetRepositoryPolicy",
+        "ecr:DeleteRepositoryPolicy",
+        "ecr:PutRegistryPolicy",
+        "ecr:GetRegistryPolicy",
+        "ecr:DeleteRegistryPolicy",
+    }
+)
+"""What no policy of its own account keeps the root user from, so that nobody is locked out for ever."""
+
+_OLD_SCOPE = frozenset({"ecr:ReplicateImage", "ecr:BatchImportUpstreamImage", "ecr:CreateRepository"})
+"""What registry policies were about before scope V2."""
+
+_DECIDED_BY_WRITES = frozenset({"ecr:PutImage", "ecr:BatchDeleteImage"})
+_LOGIN = "ecr:GetAuthorizationToken"
+_EVERYTHING = compile_policy(
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}',
+    kind=PolicyKind.IDENTITY,
+    source="root",
+)
+_NOBODY = Identity()
+_NOTHING_SAID = Registry()
+_UNGUARDED = Guarded(tags={})
+
+
+@dataclass(slots=True, kw_only=True)
+class Decided:
+    """A verdict on one requirement. `action` is the one that it is about: the first that is not allowed, or the last.
+
+    `recheck` is None where nothing that the transaction finds out can change the verdict.
+    """
+
+    verdict: Verdict
+    action: str
+    recheck: Recheck | None = None
+
+
+class Decisions:
+    """Decides requirements."""
+
+    def __init__(self, *, identities: Identities) -> None:
+        self._identities = identities
+
+    async def decide(
+        self, caller: Caller, context: RequestContext, requirement: Requirement, scene: Scene, resource: str
+    ) -> Decided:
+        """Return what all policies together say. `resource` is the ARN that the decision is about."""
+        if scene.caller_epoch is None:
+            return Decided(verdict=Verdict(decision=Decision.IMPLICIT_DENY), action=requirement.actions[0])
+        identity = await self._identity(caller, scene.caller_epoch)
+        registry, guarded = await self._owner(requirement, scene)
+        circumstances = Circumstances(
+            caller=caller,
+            identity=identity,
+            context=context,
+            owner_account_id=requirement.registry.account_id,
+            resource_tags=guarded.tags,
+        )
+        keys = ConditionKeys(
+            circumstances,
+            {name.lower(): values for name, values in requirement.context_keys},
+            may_wait=not _DECIDED_BY_WRITES.isdisjoint(requirement.actions),
+        )
+        asked = _Asked(
+            principal=_principal(caller, identity),
+            identity=identity,
+            session=await self._session(caller, scene.caller_epoch),
+            is_own_root=isinstance(caller, Root) and caller.account_id == requirement.registry.account_id,
+            registry=registry,
+            guarded=guarded,
+            resource=resource,
+            owner_account_id=requirement.registry.account_id,
+        )
+        return _decide_all(asked, requirement, keys)
+
+    async def _identity(self, caller: Caller, epoch: int) -> Identity:
+        match caller:
+            case User() | RoleSession():
+                return await self._identities.of_principal(caller.unique_id, epoch)
+            case FederatedUser() if caller.user_id != caller.account_id:
+                return await self._identities.of_principal(caller.user_id, epoch)
+            case FederatedUser():
+                return Identity(policies=(_EVERYTHING,))
+            case Root() | Service():
+                return _NOBODY
+
+    async def _session(self, caller: Caller, epoch: int) -> tuple[Policy, ...] | None:
+        session = caller.session
+        if session is None or (
+            session.policy is None and not session.policy_arns and not isinstance(caller, FederatedUser)
+        ):
+            return None
+        inline = () if session.policy is None else (session_policy(session.policy),)
+        if not session.policy_arns:
+            return inline
+        return (*inline, *await self._identities.managed(session.policy_arns, PolicyKind.SESSION, epoch))
+
+    async def _owner(self, requirement: Requirement, scene: Scene) -> tuple[Registry, Guarded]:
+        """What the owner of the resource has said. An account that is not here has said nothing."""
+        if scene.owner_epoch is None or requirement.arn is not None:
+            return _NOTHING_SAID, _UNGUARDED
+        registry = await self._identities.of_registry(requirement.registry, scene.owner_epoch)
+        if scene.repository is None:
+            return registry, _UNGUARDED
+        return registry, await self._identities.of_repository(scene.repository, scene.owner_epoch)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """What is the same for every action of a requirement."""
+
+    principal: Principal
+    identity: Identity
+    session: tuple[Policy, ...] | None
+    is_own_root: bool
+    registry: Registry
+    guarded: Guarded
+    resource: str
+    owner_account_id: str
+
+    def decide(self, action: str, keys: ConditionKeys) -> Verdict:
+        question = Question(
+            principal=self.principal,
+            action=action,
+            resource=self.resource,
+            resource_account_id=self.owner_account_id,
+            context=keys,
+        )
+        policies = PolicySet(
+            identity=self.identity.policies,
+            boundary=self.identity.boundary,
+            session=self.session,
+            resource=self._resource_policies(action),
+            root_escapes_resource_denies=self.is_own_root and action in _ROOT_MAY_MEND,
+        )
+        return decide(question, policies)
+
+    def _resource_policies(self, action: str) -> tuple[Policy, ...]:
+        """Nobody is let in to a whole registry by its policy: logins are allowed by identity policies alone."""
+        found: list[Policy] = []
+        if self.guarded.policy is not None:
+            found.append(self.guarded.policy)
+        registry = self.registry
+        if registry.policy is not None and action != _LOGIN and (registry.is_full or action in _OLD_SCOPE):
+            found.append(registry.policy)
+        return tuple(found)
+
+
+def _decide_all(asked: _Asked, requirement: Requirement, keys: ConditionKeys) -> Decided:
+    """All of the actions, or any of them, have to be allowed."""
+    is_any = requirement.mode is Mode.ANY_OF
+    verdict, action = Verdict(decision=Decision.IMPLICIT_DENY), ""
+    for action in requirement.actions:
+        verdict = asked.decide(action, keys)
+        if (verdict.decision is Decision.ALLOW) is is_any:
+            break
+    if not keys.waits or verdict.decision is not Decision.ALLOW:
+        return Decided(verdict=verdict, action=action)
+
+    def recheck(given: Mapping[str, Values]) -> Verdict:
+        return _decide_all(asked, requirement, keys.with_keys(given)).verdict
+
+    return Decided(verdict=verdict, action=action, recheck=recheck)
+
+
+def _principal(caller: Caller, identity: Identity) -> Principal:
+    return Principal(
+        account_id=caller.account_id,
+        type=_TYPES[type(caller)],
+        arn=caller.arn,
+        unique_id=caller.unique_id,
+        role_arn=identity.arn if isinstance(caller, RoleSession) else None,
+    )
+
+
+_TYPES: Mapping[type[Caller], PrincipalType] = {
+    Root: PrincipalType.ROOT,
+    User: PrincipalType.USER,
+    RoleSession: PrincipalType.ASSUMED_ROLE,
+    FederatedUser: PrincipalType.FEDERATED_USER,
+    Service: PrincipalType.SERVICE,
+}

@@ -1,0 +1,178 @@
+"""What decisions know of callers and resources: compiled policies and tags, kept for as long as they are true.
+
+An entry holds the account's `authorization_epoch` that was read before it was loaded, and serves only requests that
+have just read the same one. So a change is seen by the next request, whichever process made it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from openecr.application.account_settings import value_of
+from openecr.application.iam import aws_policies
+from openecr.domain.account_settings import AccountSetting
+from openecr.domain.decisions import PolicyKind
+from openecr.domain.registries import PARTITION, RegistryId, repository_arn
+from openecr.domain.repositories import Repository
+from openecr.engines.iam import Policy, compile_policy
+from openecr.store import principals, repositories
+from openecr.store.connections import Connection
+from openecr.store.database import Database
+from openecr.store.principals import ResourcePolicyRow
+
+T = TypeVar("T")
+
+_ENTRIES = 4096
+_COMPILED = 4096
+
+Tags = Mapping[str, str]
+"""Tags by their key in lower case: condition keys know no case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A user or role, as decisions see it. `is_known` is False where the principal is gone."""
+
+    arn: str = ""
+    policies: tuple[Policy, ...] = ()
+    boundary: Policy | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """What a registry's owner has said about all its repositories. `is_full`: scope V2, all actions count."""
+
+    policy: Policy | None = None
+    is_full: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """What an owner has said about one repository."""
+
+    policy: Policy | None = None
+    tags: Tags
+
+
+class _Kept(Generic[T]):
+    """A bounded cache whose entries are true at one epoch."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, tuple[int, T]] = OrderedDict()
+
+    def find(self, key: Hashable, epoch: int) -> T | None:
+        entry = self._entries.get(key)
+        return None if entry is None or entry[0] != epoch else entry[1]
+
+    def keep(self, key: Hashable, epoch: int, value: T) -> T:
+        self._entries[key] = epoch, value
+        self._entries.move_to_end(key)
+        while len(self._entries) > _ENTRIES:
+            self._entries.popitem(last=False)
+        return value
+
+
+class Identities:
+    """Loads what decisions need, and keeps it."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+        self._principals: _Kept[Identity] = _Kept()
+        self._managed: _Kept[tuple[Policy, ...]] = _Kept()
+        self._registries: _Kept[Registry] = _Kept()
+        self._repositories: _Kept[Guarded] = _Kept()
+
+    async def of_principal(self, principal_id: str, epoch: int) -> Identity:
+        """Return a user or role by its unique id."""
+        return self._principals.find(principal_id, epoch) or self._principals.keep(
+            principal_id, epoch, await self._read(_load_identity, principal_id)
+        )
+
+    async def managed(self, arns: tuple[str, ...], kind: PolicyKind, epoch: int) -> tuple[Policy, ...]:
+        """Return managed policies in their default versions; those that are gone allow nothing."""
+        key = (arns, kind)
+        found = self._managed.find(key, epoch)
+        if found is None:
+            found = self._managed.keep(key, epoch, await self._read(_load_managed, arns, kind))
+        return found
+
+    async def of_registry(self, registry: RegistryId, epoch: int) -> Registry:
+        """Return what the owner has said about the registry."""
+        return self._registries.find(registry, epoch) or self._registries.keep(
+            registry, epoch, await self._read(_load_registry, registry)
+        )
+
+    async def of_repository(self, repository: Repository, epoch: int) -> Guarded:
+        """Return what the owner has said about the repository."""
+        return self._repositories.find(repository.id, epoch) or self._repositories.keep(
+            repository.id, epoch, await self._read(_load_repository, repository)
+        )
+
+    async def _read(self, load: Callable[..., T], *arguments: object) -> T:
+        return await self._database.read(lambda connection: load(connection, *arguments))
+
+
+def session_policy(text: str) -> Policy:
+    """Return the inline policy of a session, compiled."""
+    return _compiled(text, PolicyKind.SESSION, "session")
+
+
+@lru_cache(_COMPILED)
+def _compiled(text: str, kind: PolicyKind, source: str) -> Policy:
+    return compile_policy(text, kind=kind, source=source)
+
+
+def _load_identity(connection: Connection, principal_id: str) -> Identity:
+    row = principals.find(connection, principal_id)
+    if row is None:
+        return Identity(is_known=False)
+    boundary = None
+    if row.boundary_arn is not None:
+        # A boundary that is gone still bounds: nothing is inside.
+        boundary = next(
+            iter(_load_managed(connection, (row.boundary_arn,), PolicyKind.BOUNDARY)),
+            _compiled('{"Version":"2012-10-17","Statement":[]}', PolicyKind.BOUNDARY, row.boundary_arn),
+        )
+    inline = (
+        _compiled(document, PolicyKind.IDENTITY, f"{owner_id}/{name}")
+        for owner_id, name, document in row.inline
+    )
+    return Identity(
+        arn=f"arn:{PARTITION}:iam::{row.account_id}:{row.kind}{row.path}{row.name}",
+        policies=(*inline, *_load_managed(connection, row.attached_arns, PolicyKind.IDENTITY)),
+        boundary=boundary,
+        tags=row.tags,
+    )
+
+
+def _load_managed(connection: Connection, arns: tuple[str, ...], kind: PolicyKind) -> tuple[Policy, ...]:
+    documents = {arn: text for arn in arns if (text := aws_policies.find_document(arn)) is not None}
+    documents |= principals.managed_documents(connection, [arn for arn in arns if arn not in documents])
+    return tuple(_compiled(documents[arn], kind, arn) for arn in arns if arn in documents)
+
+
+def _load_registry(connection: Connection, registry: RegistryId) -> Registry:
+    scope = value_of(connection, registry, AccountSetting.REGISTRY_POLICY_SCOPE)
+    arn = f"arn:{PARTITION}:ecr:{registry.region}:{registry.account_id}:registry"
+    return Registry(
+        policy=_resource_policy(principals.registry_policy(connection, registry), arn), is_full=scope != "V1"
+    )
+
+
+def _load_repository(connection: Connection, repository: Repository) -> Guarded:
+    arn = repository_arn(repository.registry, repository.name)
+    tags = repositories.list_resource_tags(connection, repository)
+    return Guarded(
+        policy=_resource_policy(principals.repository_policy(connection, repository.id), arn),
+        tags={key.lower(): value for key, value in tags.items()},
+    )
+
+
+def _resource_policy(row: ResourcePolicyRow | None, arn: str) -> Policy | None:
+    if row is None:
+        return None
+    return compile_policy(row.document, kind=PolicyKind.RESOURCE, source=arn, principals=row.principals)
