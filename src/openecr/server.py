@@ -27,32 +27,24 @@ from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys.files import open_key_ring
 from openecr.adapters.listening import check_port, wait_until_listening
 from openecr.application.access_key_uses import AccessKeyUses
-from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
 from openecr.application.audit_trail import AuditTrail
-from openecr.application.authentication import Authenticator
-from openecr.application.authorization import Authorizer
-from openecr.application.authorization_tokens import AuthorizationTokens
-from openecr.application.blobs import Blobs
+from openecr.application.authorization_tokens import TokenEnd
 from openecr.application.collection import Collection
-from openecr.application.iam.iam import Iam
-from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
-from openecr.application.repositories import Repositories
-from openecr.application.uploads import Uploads
+from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.jobs.audit import audit_jobs
 from openecr.jobs.runner import Job, run_jobs
-from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.ports.keys import KeyRing
 from openecr.settings import Settings
-from openecr.store.database import Database, DatabaseFailed
+from openecr.store.database import DatabaseFailed
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
 from openecr.web.app import WebApplication
@@ -148,19 +140,19 @@ async def compose(
             stream=stream,
         )
         stack.push_async_callback(_flush, pull_times, key_uses, trail)
-        use_cases = _UseCases(
+        use_cases = UseCases(
             database=metadata,
             store=store,
             pull_times=pull_times,
             key_uses=key_uses,
-            trail=trail,
             keys=keys,
             clock=clock,
             ids=ids,
             limits=limits,
+            token_end=TokenEnd.WITH_SESSION if settings.tokens_end_with_session else TokenEnd.ALONE,
         )
         yield Parts(
-            web=_web(settings, use_cases, hosts, clock, ids),
+            web=_web(settings, use_cases, hosts, _Records(key_uses, trail), clock=clock, ids=ids),
             accounts=accounts,
             collection=Collection(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
@@ -180,42 +172,12 @@ async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:
             await each.flush()
 
 
-class _UseCases:
-    """The application's classes, each made once."""
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Who hears of every request."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        store: BlobStore,
-        pull_times: PullTimes,
-        key_uses: AccessKeyUses,
-        trail: AuditTrail,
-        keys: KeyRing,
-        clock: Clock,
-        ids: Ids,
-        limits: Limits,
-    ) -> None:
-        self.limits = limits
-        self.key_uses = key_uses
-        self.trail = trail
-        self.tokens = AuthorizationTokens(
-            keys=keys, clock=clock, lifetime_seconds=limits.authorization_token_seconds
-        )
-        self.authenticator = Authenticator(database=database, keys=keys, tokens=self.tokens)
-        self.authorizer = Authorizer(database=database)
-        self.account_settings = AccountSettings(database=database)
-        self.repositories = Repositories(database=database, clock=clock, limits=limits)
-        self.images = Images(
-            database=database,
-            pull_times=pull_times,
-            check_space=store.check_space,
-            clock=clock,
-            limits=limits,
-        )
-        self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
-        self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
-        self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
+    key_uses: AccessKeyUses
+    trail: AuditTrail
 
     def record(self, outcome: Outcome) -> None:
         """Take the one outcome of each request."""
@@ -225,7 +187,7 @@ class _UseCases:
 
 
 def _web(
-    settings: Settings, parts: _UseCases, hosts: RegistryHosts, clock: Clock, ids: Ids
+    settings: Settings, parts: UseCases, hosts: RegistryHosts, records: _Records, *, clock: Clock, ids: Ids
 ) -> WebApplication:
     registry_face = RegistryFace(
         services=oci.Services(
@@ -239,32 +201,33 @@ def _web(
         authenticator=parts.authenticator,
         resolve_host=hosts.resolve,
         clock=clock,
-        record=parts.record,
+        record=records.record,
     )
     aws = AwsFace(
         services=aws_call.Services(
             account_settings=parts.account_settings,
-            audit=parts.trail.lookup,
+            audit=records.trail.lookup,
             authorization_tokens=parts.tokens,
             blobs=parts.blobs,
             hosts=hosts,
             iam=parts.iam,
             images=parts.images,
             repositories=parts.repositories,
+            sessions=parts.sessions,
             uploads=parts.uploads,
         ),
         authenticator=parts.authenticator,
         authorizer=parts.authorizer,
         regions=settings.regions,
         clock=clock,
-        record=parts.record,
+        record=records.record,
     )
     downloads = Downloads(
         blobs=parts.blobs,
         authenticator=parts.authenticator,
         authorizer=parts.authorizer,
         clock=clock,
-        record=parts.record,
+        record=records.record,
     )
     return WebApplication(
         registry_face=registry_face.handle,

@@ -12,6 +12,7 @@ from openecr.adapters.keys import MasterKeyRing
 from openecr.application.accounts import FIRST_ACCOUNT_ID, SECRET_PURPOSE, Accounts, associated_data
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization_tokens import LIFETIME_SECONDS, AuthorizationTokens
+from openecr.application.sessions import Sessions
 from openecr.domain.accounts import Account, RootKey, SealedKey
 from openecr.domain.callers import Caller, Root, User
 from openecr.domain.errors import AccountUnusable, TokenExpired, TokenInvalid
@@ -19,6 +20,7 @@ from openecr.domain.pages import PageRequest
 from openecr.domain.registries import RegistryId
 from openecr.store import access_keys, accounts
 from openecr.store.database import Database
+from openecr.store.principals import Scene
 from openecr.store.statements import Statement
 from openecr.store.tables import ACCESS_KEYS
 from openecr.testing.clocks import MovableClock
@@ -50,7 +52,10 @@ class House:
         self.clock = MovableClock(1_900_000_000_000_000)
         self.accounts = Accounts(database=database, keys=KEYS, clock=self.clock, ids=CountedIds())
         self.tokens = AuthorizationTokens(keys=KEYS, clock=self.clock)
-        self.authenticator = Authenticator(database=database, keys=KEYS, tokens=self.tokens)
+        self.sessions = Sessions(database=database, keys=KEYS, clock=self.clock, carried_seconds=3_600)
+        self.authenticator = Authenticator(
+            database=database, keys=KEYS, clock=self.clock, tokens=self.tokens, sessions=self.sessions
+        )
 
     async def epoch(self, account_id: str) -> int | None:
         return await self.database.read(lambda connection: accounts.find_epoch(connection, account_id))
@@ -59,11 +64,9 @@ class House:
         """Return whose token it is, on a host of the first account."""
         registry = RegistryId(account_id=FIRST_ACCOUNT_ID, region=region)
         authenticated = await self.authenticator.by_token(token_text, registry)
-        assert authenticated.repository is None
-        epoch = await self.epoch(authenticated.caller.account_id)
-        assert (authenticated.caller_epoch, authenticated.owner_epoch) == (
-            epoch,
-            await self.epoch(FIRST_ACCOUNT_ID),
+        assert authenticated.scene == Scene(
+            caller_epoch=await self.epoch(authenticated.caller.account_id),
+            owner_epoch=await self.epoch(FIRST_ACCOUNT_ID),
         )
         return authenticated.caller
 
@@ -236,8 +239,7 @@ async def test_secrets_are_sealed_in_the_database_and_bound_to_their_row(house: 
         lambda connection: access_keys.find_active(connection, key.access_key_id)
     )
     assert found is not None
-    stored, owner, epoch = found
-    assert epoch == await house.epoch(key.account_id)
+    stored, owner = found
     assert (owner.account_id, owner.principal_id, owner.user) == (key.account_id, key.account_id, None)
     assert key.secret.encode() not in stored.sealed_secret
     with pytest.raises(ValueError, match="not sealed"):

@@ -352,14 +352,16 @@ async def test_a_link_says_who_may_have_what_and_until_when(shelf: Shelf) -> Non
     assert not set(token) & {"=", "+", "/", "&", "?", "%"}
     repository = shelf.grant.require_repository()
     assert shelf.blobs.open_link(token) == DownloadLink(
-        version=1,
+        version=2,
         account_id=REGISTRY.account_id,
         region=REGISTRY.region,
         repository_name="app",
         repository_id=repository.id,
         digest=str(DIGEST),
         caller_account_id=CALLER.account_id,
+        caller_principal_id=CALLER.unique_id,
         caller_access_key_id=CALLER.access_key_id,
+        caller_session=None,
         expires_at=NOW + LIMITS.download_link_seconds * 1_000_000,
     )
     assert shelf.blobs.open_link(token).registry == REGISTRY
@@ -405,21 +407,27 @@ def test_nothing_else_is_a_link(text: str) -> None:
         link_opener().open_link(text)
 
 
-@pytest.mark.parametrize("number", range(9))
+LINK_FIELDS: list[object] = [
+    *(2, "0" * 12, "us-east-1", "app", 1, str(DIGEST)),
+    *("0" * 12, "0" * 12, "AKIA", b"session", NOW + 1),
+]
+
+
+@pytest.mark.parametrize("number", [each for each in range(11) if each != LINK_FIELDS.index(b"session")])
 @pytest.mark.parametrize("value", [None, [], {}, 1.5, True])
 def test_a_sealed_link_of_another_shape_is_refused(number: int, value: object) -> None:
-    fields: list[object] = [1, "0" * 12, "us-east-1", "app", 1, str(DIGEST), "0" * 12, "AKIA", NOW + 1]
-    link_opener().open_link(sealed("download-link", msgspec.json.encode(fields)))
+    fields = LINK_FIELDS.copy()
+    link_opener().open_link(sealed("download-link", msgspec.msgpack.encode(fields)))
 
     fields[number] = value
     with pytest.raises(LinkExpired):
-        link_opener().open_link(sealed("download-link", msgspec.json.encode(fields)))
+        link_opener().open_link(sealed("download-link", msgspec.msgpack.encode(fields)))
 
 
 def test_a_link_of_another_version_or_purpose_is_refused() -> None:
-    fields: list[object] = [2, "0" * 12, "us-east-1", "app", 1, str(DIGEST), "0" * 12, "AKIA", NOW + 1]
+    fields: list[object] = [1, *LINK_FIELDS[1:]]
     with pytest.raises(LinkExpired):
-        link_opener().open_link(sealed("download-link", msgspec.json.encode(fields)))
-    fields[0] = 1
+        link_opener().open_link(sealed("download-link", msgspec.msgpack.encode(fields)))
+    fields[0] = 2
     with pytest.raises(LinkExpired):
-        link_opener().open_link(sealed("authorization-token", msgspec.json.encode(fields)))
+        link_opener().open_link(sealed("authorization-token", msgspec.msgpack.encode(fields)))

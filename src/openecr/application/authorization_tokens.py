@@ -6,11 +6,13 @@ its key still works, and what the principal may do, is asked at every use.
 
 import base64
 import binascii
+import enum
 import functools
 from dataclasses import dataclass
 
 import msgspec
 
+from openecr.application.sessions import Carried
 from openecr.domain.callers import Caller
 from openecr.domain.errors import TokenExpired, TokenInvalid
 from openecr.ports.clock import Clock
@@ -28,16 +30,15 @@ _DECODED_TOKENS = 4_096
 _SECOND = 1_000_000
 
 
-class SessionReference(msgspec.Struct, frozen=True, array_like=True):
-    """The session of a caller with temporary credentials."""
+class TokenEnd(enum.Enum):
+    """When a token of temporary credentials ends: alone after its twelve hours, or with their session if sooner."""
 
-    name: str
-    issued_at: int
-    expires_at: int
+    ALONE = "ALONE"
+    WITH_SESSION = "WITH_SESSION"
 
 
 class TokenClaims(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says. Instants in microseconds; `session` None for a long-lived key."""
+    """What a token says. Instants in microseconds; `session` as `Sessions.carry` gave it."""
 
     region: str
     account_id: str
@@ -45,7 +46,7 @@ class TokenClaims(msgspec.Struct, frozen=True, array_like=True):
     access_key_id: str
     issued_at: int
     expires_at: int
-    session: SessionReference | None = None
+    session: Carried = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +60,27 @@ class AuthorizationToken:
 class AuthorizationTokens:
     """Issues and opens tokens."""
 
-    def __init__(self, *, keys: KeyRing, clock: Clock, lifetime_seconds: int = LIFETIME_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        keys: KeyRing,
+        clock: Clock,
+        lifetime_seconds: int = LIFETIME_SECONDS,
+        end: TokenEnd = TokenEnd.ALONE,
+    ) -> None:
         self._keys = keys
         self._clock = clock
         self._lifetime = lifetime_seconds * _SECOND
+        self._end = end
         # Opening is pure, so what it gave may be kept; nothing that can change is in it.
         self._decode = functools.lru_cache(maxsize=_DECODED_TOKENS)(self._unseal)
 
-    def issue(self, caller: Caller, region: str) -> AuthorizationToken:
-        """Return a token for the registries of `region`: base64url, so that no colon is in it."""
+    def issue(self, caller: Caller, region: str, session: Carried = None) -> AuthorizationToken:
+        """Return a token for the registries of `region`: base64url, so that no colon is in it.
+
+        `session` is the caller's as `Sessions.carry` gives it.
+        """
+        assert (session is None) is (caller.session is None), "temporary credentials are told as such"
         issued_at = self._clock.now()
         claims = TokenClaims(
             region=region,
@@ -75,8 +88,8 @@ class AuthorizationTokens:
             principal_id=caller.unique_id,
             access_key_id=caller.access_key_id,
             issued_at=issued_at,
-            expires_at=issued_at + self._lifetime,
-            session=_session_of(caller),
+            expires_at=self._expiry(caller, issued_at),
+            session=session,
         )
         sealed = self._keys.seal(_PURPOSE, msgspec.msgpack.encode(claims), associated=_VERSION)
         text = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
@@ -94,6 +107,12 @@ class AuthorizationTokens:
             raise TokenExpired
         return claims
 
+    def _expiry(self, caller: Caller, issued_at: int) -> int:
+        expires_at = issued_at + self._lifetime
+        if caller.session is None or self._end is TokenEnd.ALONE:
+            return expires_at
+        return min(expires_at, caller.session.expires_at)
+
     def _unseal(self, token_text: str) -> TokenClaims:
         try:
             encoded = token_text.encode("ascii")
@@ -102,10 +121,3 @@ class AuthorizationTokens:
             return msgspec.msgpack.decode(plain, type=TokenClaims)
         except (UnicodeEncodeError, binascii.Error, ValueError, msgspec.MsgspecError) as error:
             raise TokenInvalid from error
-
-
-def _session_of(caller: Caller) -> SessionReference | None:
-    session = caller.session
-    if session is None:
-        return None
-    return SessionReference(session.name, session.issued_at, session.expires_at)

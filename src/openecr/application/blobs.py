@@ -9,7 +9,9 @@ import msgspec
 
 from openecr.application.account_settings import value_of
 from openecr.application.audit import audited, note
+from openecr.application.authentication import Bearer
 from openecr.application.limits import Limits
+from openecr.application.sessions import Carried
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.blobs import Availability, LayerFailure, LayerFailureCode, LayerStatus, StoredBlob
 from openecr.domain.decisions import Grant
@@ -27,7 +29,7 @@ from openecr.store.database import Database
 
 SECOND = 1_000_000
 _LINK_PURPOSE = "download-link"
-_LINK_VERSION = 1
+_LINK_VERSION = 2
 _LINK_MAX_CHARACTERS = 2_048
 _DIGEST_MAX_CHARACTERS = 1_000
 
@@ -42,8 +44,20 @@ class DownloadLink(msgspec.Struct, frozen=True, array_like=True):
     repository_id: int
     digest: str
     caller_account_id: str
+    caller_principal_id: str
     caller_access_key_id: str
+    caller_session: Carried
     expires_at: int
+
+    @property
+    def bearer(self) -> Bearer:
+        """Return for whom the URL was made."""
+        return Bearer(
+            self.caller_account_id,
+            self.caller_principal_id,
+            self.caller_access_key_id,
+            self.caller_session,
+        )
 
     @property
     def registry(self) -> RegistryId:
@@ -186,8 +200,13 @@ class Blobs:
 
     # --- download URLs ---
 
-    async def download_link(self, grant: Grant, digest: Digest) -> str:
-        """Return a sealed, short-lived name of a layer. Raises LayerNotFound, LayerInaccessible."""
+    async def download_link(self, grant: Grant, digest: Digest, session: Carried = None) -> str:
+        """Return a sealed, short-lived name of a layer. Raises LayerNotFound, LayerInaccessible.
+
+        `session` is the caller's as `Sessions.carry` gives it.
+        """
+        caller = grant.caller
+        assert (session is None) is (caller.session is None), "temporary credentials are told as such"
         repository = grant.require_repository()
         blob = await self.get(grant, digest)
         if not await self._database.read(
@@ -205,11 +224,13 @@ class Blobs:
             repository_name=repository.name,
             repository_id=repository.id,
             digest=str(digest),
-            caller_account_id=grant.caller.account_id,
-            caller_access_key_id=grant.caller.access_key_id,
+            caller_account_id=caller.account_id,
+            caller_principal_id=caller.unique_id,
+            caller_access_key_id=caller.access_key_id,
+            caller_session=session,
             expires_at=self._clock.now() + self._limits.download_link_seconds * SECOND,
         )
-        sealed = self._keys.seal(_LINK_PURPOSE, msgspec.json.encode(link))
+        sealed = self._keys.seal(_LINK_PURPOSE, msgspec.msgpack.encode(link))
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open_link(self, token: str) -> DownloadLink:
@@ -218,7 +239,7 @@ class Blobs:
             raise LinkExpired(message="The URL is malformed")
         try:
             sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            link = msgspec.json.decode(self._keys.unseal(_LINK_PURPOSE, sealed), type=DownloadLink)
+            link = msgspec.msgpack.decode(self._keys.unseal(_LINK_PURPOSE, sealed), type=DownloadLink)
         except (ValueError, msgspec.MsgspecError):
             raise LinkExpired(message="The URL is malformed") from None
         if link.version != _LINK_VERSION:

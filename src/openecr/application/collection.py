@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from openecr.application.limits import Limits
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
-from openecr.store import blobs, doomed, images, pulls, purging, uploads
+from openecr.store import blobs, doomed, images, large_sessions, pulls, purging, uploads
 from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -55,6 +55,7 @@ class Collection:
         return {
             "purge of deleted repositories": self.purge_repositories,
             "expiry of uploads": self.expire_uploads,
+            "expiry of large sessions": self.expire_sessions,
             "collection of blobs": self.drop_links,
             "removal of bytes": self.remove_doomed,
         }
@@ -131,6 +132,16 @@ class Collection:
             )
 
         return bool(found) and await self._database.write(unit) > 0
+
+    async def expire_sessions(self) -> bool:
+        """Forget large sessions whose authorization tokens and links have all ended."""
+        now = self._clock.now()
+        if not await self._database.read(lambda connection: large_sessions.has_expired(connection, now=now)):
+            return False
+        removed = await self._database.write(
+            lambda connection: large_sessions.remove_expired(connection, now=now, limit=self._step_rows)
+        )
+        return removed == self._step_rows
 
     async def purge_repositories(self) -> bool:
         """Remove some of what one deleted repository held; at last its row."""

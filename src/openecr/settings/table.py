@@ -253,6 +253,15 @@ SETTINGS: tuple[Setting, ...] = (
         "output. It may be renamed at any time: the next events make a new one.",
     ),
     Setting(
+        name="tokens_end_with_session",
+        key="tokens.end_with_session",
+        flag="--tokens-end-with-session",
+        kind=bool,
+        default=False,
+        description="An authorization token of temporary credentials ends with them, if that is before its twelve "
+        "hours.",
+    ),
+    Setting(
         name="storage_min_free_bytes",
         key="storage.min_free_bytes",
         flag="--storage-min-free-bytes",

@@ -39,6 +39,7 @@ class Settings:
     log_level: LogLevel
     audit_retention_days: int
     audit_stream: str | None
+    tokens_end_with_session: bool
     storage_min_free_bytes: int
     storage_min_free_ratio: float
     connections: int

@@ -27,7 +27,7 @@ INSERT = Statement(
     columns=("access_key_id", "account_id", "principal_id", "sealed_secret", "status", "created_at"),
 )
 FIND_ACTIVE = Statement(
-    select(*_COLUMNS, _USER.name, _USER.path, _ACCOUNT.c.authorization_epoch)
+    select(*_COLUMNS, _USER.name, _USER.path)
     .select_from(_WITH_USER)
     .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
 )
@@ -99,10 +99,10 @@ def add(connection: Connection, key: SealedKey, *, created_at: int) -> None:
     )
 
 
-def find_active(connection: Connection, access_key_id: str) -> tuple[SealedKey, KeyOwner, int] | None:
-    """Return a key that works, whose it is, and the epoch of its account, or None."""
+def find_active(connection: Connection, access_key_id: str) -> tuple[SealedKey, KeyOwner] | None:
+    """Return a key that works and whose it is, or None."""
     row = connection.fetch_one(FIND_ACTIVE, the_id=access_key_id)
-    return None if row is None else (_key(row), _owner([*row[:3], *row[4:]]), int(row[6]))
+    return None if row is None else (_key(row), _owner([*row[:3], *row[4:]]))
 
 
 def find_active_owner(

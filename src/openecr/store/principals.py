@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, outerjoin, select
+from sqlalchemy import and_, bindparam, join, outerjoin, select
 
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
@@ -85,6 +85,17 @@ FIND_SCENE = Statement(
     .where(_CALLER.c.account_id == bindparam("caller"))
 )
 
+FIND_ROLE_SCENE = Statement(
+    select(_CALLER.c.authorization_epoch, _OWNER.c.authorization_epoch, *repositories.COLUMNS)
+    .select_from(
+        join(PRINCIPALS, _CALLER, _CALLER.c.account_id == _P.account_id)
+        .outerjoin(_OWNER, _OWNER.c.account_id == bindparam("owner"))
+        .outerjoin(REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
+    )
+    .where(_P.id == bindparam("the_id"), _P.kind == "role", _P.account_id == bindparam("account"))
+)
+"""Asked by every request of a role's session: is the role there still?"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -132,6 +143,25 @@ def find_scene(
         name=repository_name,
     )
     return Scene(caller_epoch=None, owner_epoch=None) if row is None else scene_of(registry, row)
+
+
+def find_role_scene(
+    connection: Connection,
+    role_id: str,
+    account_id: str,
+    registry: RegistryId,
+    repository_name: str | None,
+) -> Scene | None:
+    """Return the same for a session of a role, or None where the role is gone."""
+    row = connection.fetch_one(
+        FIND_ROLE_SCENE,
+        the_id=role_id,
+        account=account_id,
+        owner=registry.account_id,
+        registry=str(registry),
+        name=repository_name,
+    )
+    return None if row is None else scene_of(registry, row)
 
 
 def scene_of(registry: RegistryId, row: Row) -> Scene:

@@ -12,8 +12,9 @@ from openecr.application.authorization_tokens import (
     LIFETIME_SECONDS,
     TOKEN_MAX_CHARACTERS,
     AuthorizationTokens,
-    SessionReference,
+    TokenEnd,
 )
+from openecr.application.sessions import CARRIED_MAX_BYTES, caller_of, pack, unpack
 from openecr.domain.callers import FederatedUser, RoleSession, Root, Session, User
 from openecr.domain.errors import TokenExpired, TokenInvalid
 from openecr.testing.clocks import MovableClock
@@ -61,19 +62,48 @@ def test_a_token_survives_the_aws_cli_and_windows_credential_store() -> None:
             session=session,
         ),
     ):
-        text = make().issue(caller, "r" * 40).token_text
+        carried = None if caller.session is None else pack(caller)
+        text = make().issue(caller, "r" * 40, carried).token_text
         assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
         assert len(text) <= TOKEN_MAX_CHARACTERS
 
 
-def test_the_session_of_temporary_credentials_is_in_the_token() -> None:
-    session = Session(issued_at=1, expires_at=2, name="build")
-    caller = RoleSession(
+def role_session(*, expires_at: int) -> RoleSession:
+    session = Session(issued_at=1, expires_at=expires_at, name="build")
+    return RoleSession(
         account_id="1" * 12, access_key_id="ASIA", unique_id="AROA", role_name="ci", session=session
     )
+
+
+def test_the_session_of_temporary_credentials_is_in_the_token() -> None:
+    caller = role_session(expires_at=2)
     tokens = make()
-    claims = tokens.open(tokens.issue(caller, REGION).token_text, region=REGION)
-    assert claims.session == SessionReference("build", 1, 2)
+    claims = tokens.open(tokens.issue(caller, REGION, pack(caller)).token_text, region=REGION)
+    assert isinstance(claims.session, bytes)
+    assert caller_of(unpack(claims.session), None) == caller
+
+
+def test_the_largest_session_that_is_carried_fits_into_a_token() -> None:
+    caller = role_session(expires_at=2**50)
+    text = make().issue(caller, "r" * 40, bytes(CARRIED_MAX_BYTES)).token_text
+    assert len(text) <= TOKEN_MAX_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("end", "session_seconds", "token_seconds"),
+    [
+        (TokenEnd.ALONE, 900, LIFETIME_SECONDS),
+        (TokenEnd.WITH_SESSION, 900, 900),
+        (TokenEnd.WITH_SESSION, 2 * LIFETIME_SECONDS, LIFETIME_SECONDS),
+    ],
+)
+def test_a_token_outlives_its_session_unless_the_operator_says_otherwise(
+    end: TokenEnd, session_seconds: int, token_seconds: int
+) -> None:
+    clock = hand_clock()
+    caller = role_session(expires_at=clock.now() + session_seconds * 1_000_000)
+    token = AuthorizationTokens(keys=KEYS, clock=clock, end=end).issue(caller, REGION, pack(caller))
+    assert token.expires_at == clock.now() + token_seconds * 1_000_000
 
 
 def test_two_logins_get_different_tokens_and_both_work() -> None:

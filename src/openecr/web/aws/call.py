@@ -11,6 +11,7 @@ from openecr.application.blobs import Blobs
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.repositories import Repositories
+from openecr.application.sessions import Sessions
 from openecr.application.uploads import Uploads
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Grant
@@ -37,6 +38,7 @@ class Services:
     iam: Iam
     images: Images
     repositories: Repositories
+    sessions: Sessions
     uploads: Uploads
 
 

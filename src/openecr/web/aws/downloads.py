@@ -118,12 +118,12 @@ class Downloads:
         digest = Digest.parse(link.digest)
         progress.digest = link.digest
         progress.context = replace(progress.context, region=link.region)
-        credential = await self._authenticator.secret_of(link.caller_access_key_id)
-        if credential is None or credential.caller.account_id != link.caller_account_id:
+        bearer = await self._authenticator.by_bearer(link.bearer)
+        if bearer is None:
             raise LinkExpired(message="The credentials that made this URL are no longer valid")
-        progress.caller = credential.caller
+        progress.caller = bearer.caller
         progress.requirement = requirement_of(link)
-        grant = await self._authorizer.decide(credential.caller, progress.context, progress.requirement)
+        grant = await self._authorizer.decide(bearer.caller, progress.context, progress.requirement)
         progress.decision = grant.decision
         if grant.decision is not Decision.ALLOW:
             raise AccessDenied(message=denial(grant), explanation=explanation_of(grant))

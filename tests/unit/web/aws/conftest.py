@@ -15,19 +15,14 @@ from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
 from openecr.application.access_key_uses import AccessKeyUses
-from openecr.application.account_settings import AccountSettings
 from openecr.application.accounts import Accounts
 from openecr.application.audit_lookup import AuditLookup
 from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
-from openecr.application.authorization_tokens import AuthorizationTokens
-from openecr.application.blobs import Blobs
-from openecr.application.iam.iam import Iam
-from openecr.application.images import Images
+from openecr.application.authorization_tokens import TokenEnd
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
-from openecr.application.repositories import Repositories
-from openecr.application.uploads import Uploads
+from openecr.application.use_cases import UseCases
 from openecr.domain.decisions import Outcome
 from openecr.domain.registries import RegistryId
 from openecr.ports.blobs import BlobStore
@@ -111,14 +106,22 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
     keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
     accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
     own, strangers = await accounts.ensure(ACCOUNT), await accounts.create(OTHER_ACCOUNT)
-    tokens = AuthorizationTokens(keys=keys, clock=clock)
-    authenticator = Authenticator(database=metadata, keys=keys, tokens=tokens)
-    authorizer = Authorizer(database=metadata)
+    parts = UseCases(
+        database=metadata,
+        store=store,
+        pull_times=PullTimes(database=activity, clock=clock),
+        key_uses=AccessKeyUses(database=activity),
+        keys=keys,
+        clock=clock,
+        ids=ids,
+        limits=LIMITS,
+        token_end=TokenEnd.ALONE,
+    )
     services = Services(
-        account_settings=AccountSettings(database=metadata),
+        account_settings=parts.account_settings,
         audit=AuditLookup(metadata=metadata, activity=activity),
-        authorization_tokens=tokens,
-        blobs=Blobs(database=metadata, blobs=store, keys=keys, clock=clock, limits=LIMITS),
+        authorization_tokens=parts.tokens,
+        blobs=parts.blobs,
         hosts=RegistryHosts(
             default=RegistryId(account_id=ACCOUNT, region=REGION),
             regions=(REGION, OTHER_REGION),
@@ -128,45 +131,33 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
             port=5050,
             default_host="localhost:5050",
         ),
-        iam=Iam(
-            database=metadata,
-            keys=keys,
-            clock=clock,
-            ids=ids,
-            limits=LIMITS,
-            key_uses=AccessKeyUses(database=activity),
-        ),
-        images=Images(
-            database=metadata,
-            pull_times=PullTimes(database=activity, clock=clock),
-            check_space=store.check_space,
-            clock=clock,
-            limits=LIMITS,
-        ),
-        repositories=Repositories(database=metadata, clock=clock, limits=LIMITS),
-        uploads=Uploads(database=metadata, blobs=store, clock=clock, ids=ids, limits=LIMITS),
+        iam=parts.iam,
+        images=parts.images,
+        repositories=parts.repositories,
+        sessions=parts.sessions,
+        uploads=parts.uploads,
     )
     outcomes: list[Outcome] = []
     return House(
         face=AwsFace(
             services=services,
-            authenticator=authenticator,
-            authorizer=authorizer,
+            authenticator=parts.authenticator,
+            authorizer=parts.authorizer,
             regions=(REGION, OTHER_REGION),
             clock=clock,
             record=outcomes.append,
         ),
         downloads=Downloads(
             blobs=services.blobs,
-            authenticator=authenticator,
-            authorizer=authorizer,
+            authenticator=parts.authenticator,
+            authorizer=parts.authorizer,
             clock=clock,
             record=outcomes.append,
         ),
         services=services,
         accounts=accounts,
-        authenticator=authenticator,
-        authorizer=authorizer,
+        authenticator=parts.authenticator,
+        authorizer=parts.authorizer,
         clock=clock,
         outcomes=outcomes,
         key=(own.access_key_id, own.secret),

@@ -93,14 +93,16 @@ def lines_of(row: Row) -> list[str]:
 
 def download_line() -> str:
     link = DownloadLink(
-        version=1,
+        version=2,
         account_id="222222222222",
         region="us-east-1",
         repository_name="app",
         repository_id=1,
         digest="sha256:0",
         caller_account_id="111111111111",
+        caller_principal_id="111111111111",
         caller_access_key_id="AKIA",
+        caller_session=None,
         expires_at=0,
     )
     return f"{downloads.DOOR}: {told([downloads.requirement_of(link)])}"

@@ -20,6 +20,7 @@ from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
+from openecr.application.sessions import Sessions
 from openecr.application.uploads import Uploads
 from openecr.domain.callers import RequestContext, Root
 from openecr.domain.decisions import Grant, Outcome, Requirement
@@ -125,7 +126,13 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
     outcomes: list[Outcome] = []
     face = RegistryFace(
         services=services,
-        authenticator=Authenticator(database=metadata, keys=keys, tokens=tokens),
+        authenticator=Authenticator(
+            database=metadata,
+            keys=keys,
+            clock=clock,
+            tokens=tokens,
+            sessions=Sessions(database=metadata, keys=keys, clock=clock, carried_seconds=60 * 60),
+        ),
         resolve_host=hosts.resolve,
         clock=clock,
         record=outcomes.append,

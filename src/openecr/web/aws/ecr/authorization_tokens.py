@@ -11,7 +11,8 @@ USER_NAME = "AWS"
 async def get_authorization_token(services: Services, call: Call) -> Output:
     """Return a token, once for each registry asked for: the token is the same, the endpoint is the registry's."""
     region = call.context.region
-    token = services.authorization_tokens.issue(call.caller, region)
+    session = await services.sessions.carry(call.caller)
+    token = services.authorization_tokens.issue(call.caller, region, session)
     text = base64.b64encode(f"{USER_NAME}:{token.token_text}".encode()).decode()
     accounts = call.parameters.get("registryIds") or [call.caller.account_id]
     return {

@@ -73,7 +73,8 @@ async def get_download_url_for_layer(services: Services, call: Call) -> Output:
         raise LayerNotFound(
             digest=text, repository_name=repository.name, registry_id=repository.registry.account_id
         )
-    token = await services.blobs.download_link(call.grant, digest)
+    session = await services.sessions.carry(call.caller)
+    token = await services.blobs.download_link(call.grant, digest, session)
     endpoint = services.hosts.endpoint(repository.registry)
     return {"downloadUrl": f"{endpoint}{DOWNLOADS_PATH}{token}", "layerDigest": text}
 

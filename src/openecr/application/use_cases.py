@@ -1,0 +1,64 @@
+"""The use cases behind both faces, each made once over the same parts."""
+
+from openecr.application.access_key_uses import AccessKeyUses
+from openecr.application.account_settings import AccountSettings
+from openecr.application.authentication import Authenticator
+from openecr.application.authorization import Authorizer
+from openecr.application.authorization_tokens import AuthorizationTokens, TokenEnd
+from openecr.application.blobs import Blobs
+from openecr.application.iam.iam import Iam
+from openecr.application.images import Images
+from openecr.application.limits import Limits
+from openecr.application.pull_times import PullTimes
+from openecr.application.repositories import Repositories
+from openecr.application.sessions import Sessions
+from openecr.application.uploads import Uploads
+from openecr.ports.blobs import BlobStore
+from openecr.ports.clock import Clock
+from openecr.ports.ids import Ids
+from openecr.ports.keys import KeyRing
+from openecr.store.database import Database
+
+
+class UseCases:
+    """The application's classes, each made once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: BlobStore,
+        pull_times: PullTimes,
+        key_uses: AccessKeyUses,
+        keys: KeyRing,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        token_end: TokenEnd,
+    ) -> None:
+        self.limits = limits
+        self.sessions = Sessions(
+            database=database,
+            keys=keys,
+            clock=clock,
+            carried_seconds=max(limits.authorization_token_seconds, limits.download_link_seconds),
+        )
+        self.tokens = AuthorizationTokens(
+            keys=keys, clock=clock, lifetime_seconds=limits.authorization_token_seconds, end=token_end
+        )
+        self.authenticator = Authenticator(
+            database=database, keys=keys, clock=clock, tokens=self.tokens, sessions=self.sessions
+        )
+        self.authorizer = Authorizer(database=database)
+        self.account_settings = AccountSettings(database=database)
+        self.repositories = Repositories(database=database, clock=clock, limits=limits)
+        self.images = Images(
+            database=database,
+            pull_times=pull_times,
+            check_space=store.check_space,
+            clock=clock,
+            limits=limits,
+        )
+        self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
+        self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
+        self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
