@@ -116,8 +116,9 @@ def _parameters(record: AuditRecord) -> dict[str, object]:
     if record.requirements and record.call.reference is not None:
         requirement = record.requirements[0]
         parameters["registryId"] = requirement.registry.account_id
-        if requirement.repository_name not in {None, "*"}:
-            parameters["repositoryName"] = requirement.repository_name
+        name = requirement.repository_name
+        if name is not None and name != "*":
+            parameters["repositoryName"] = clean(name)
         if record.call.reference:
             parameters[record.call.reference] = _reference(record.call.reference, record.reference)
     return parameters
