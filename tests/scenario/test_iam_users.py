@@ -294,3 +294,35 @@ def test_a_user_is_made_with_tags_whose_keys_differ_by_more_than_case(iam: Any) 
     assert made["Tags"] == tags
     assert iam.get_user(UserName="alice")["User"]["Tags"] == tags
     assert [user["UserName"] for user in iam.list_users()["Users"]] == ["alice"]
+
+
+def test_an_account_is_told_whole_page_by_page(iam: Any) -> None:
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}],
+    }
+    for name in ("alice", "bob"):
+        iam.create_user(UserName=name, Tags=[{"Key": "team", "Value": "a"}])
+    iam.create_group(GroupName="builders")
+    iam.add_user_to_group(GroupName="builders", UserName="alice")
+    iam.put_group_policy(GroupName="builders", PolicyName="push", PolicyDocument=json.dumps(document))
+    found: dict[str, list[str]] = {"User": [], "Group": []}
+    for page in iam.get_paginator("get_account_authorization_details").paginate(
+        PaginationConfig={"PageSize": 1}
+    ):
+        for noun, names in found.items():
+            names += [each[f"{noun}Name"] for each in page[f"{noun}DetailList"]]
+    (group,) = iam.get_account_authorization_details(Filter=["Group"])["GroupDetailList"]
+    users = iam.get_account_authorization_details(Filter=["User"])
+    with pytest.raises(ClientError) as malformed:
+        iam.get_account_authorization_details(Marker="OS9h")
+
+    assert found == {"User": ["alice", "bob"], "Group": ["builders"]}
+    assert group["GroupPolicyList"] == [{"PolicyName": "push", "PolicyDocument": document}]
+    assert [(each["UserName"], each["GroupList"]) for each in users["UserDetailList"]] == [
+        ("alice", ["builders"]),
+        ("bob", []),
+    ]
+    assert users["UserDetailList"][0]["Tags"] == [{"Key": "team", "Value": "a"}]
+    assert users["GroupDetailList"] == []
+    assert code_of(malformed)[:2] == ("ValidationError", 400)

@@ -2,6 +2,7 @@
 
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.iam.access_keys import AccessKeys
+from openecr.application.iam.account_details import AccountDetailLists
 from openecr.application.iam.account_summary import AccountSummary
 from openecr.application.iam.groups import Groups
 from openecr.application.iam.inline_policies import InlinePolicies
@@ -33,3 +34,4 @@ class Iam:
         )
         self.account_summary = AccountSummary(database=database, limits=limits)
         self.inline_policies = InlinePolicies(database=database, limits=limits)
+        self.account_details = AccountDetailLists(database=database)

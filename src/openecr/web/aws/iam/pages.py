@@ -29,14 +29,19 @@ def page_request(call: Call) -> PageRequest:
 
 def paged(member: str, page: Page[T], told: Callable[[T], Any]) -> Output:
     """Return the output of a list: the items under `member`, and where to go on."""
-    marker = (
-        None if page.after is None else base64.urlsafe_b64encode(page.after.encode()).decode().rstrip("=")
-    )
+    marker = marker_of(page)
     return {
         member: [told(item) for item in page.items],
-        "IsTruncated": page.after is not None,
+        "IsTruncated": marker is not None,
         "Marker": marker,
     }
+
+
+def marker_of(page: Page[Any]) -> str | None:
+    """Return where a list goes on after a page, or None after the last one."""
+    if page.after is None:
+        return None
+    return base64.urlsafe_b64encode(page.after.encode()).decode().rstrip("=")
 
 
 def empty(member: str) -> Output:

@@ -2,7 +2,7 @@
 
 from openecr.domain.iam import EntityKind
 from openecr.web.aws.call import Handler
-from openecr.web.aws.iam import absent, access_keys, account_summary, groups, users
+from openecr.web.aws.iam import absent, access_keys, account_details, account_summary, groups, users
 from openecr.web.aws.iam.requirements import (
     on_entity,
     on_everything,
@@ -111,6 +111,11 @@ _ACCOUNT = (
         "GetAccountSummary",
         account_summary.get_account_summary,
         on_everything("iam:GetAccountSummary"),
+    ),
+    iam_row(
+        "GetAccountAuthorizationDetails",
+        account_details.get_account_authorization_details,
+        on_everything("iam:GetAccountAuthorizationDetails"),
     ),
 )
 
