@@ -326,3 +326,61 @@ def test_an_account_is_told_whole_page_by_page(iam: Any) -> None:
     assert users["UserDetailList"][0]["Tags"] == [{"Key": "team", "Value": "a"}]
     assert users["GroupDetailList"] == []
     assert code_of(malformed)[:2] == ("ValidationError", 400)
+
+
+def test_policies_of_users_and_groups_take_effect_with_the_next_request(driver: Driver, iam: Any) -> None:
+    iam.create_user(UserName="alice", Path="/team/")
+    iam.create_user(UserName="bob")
+    iam.create_group(GroupName="readers")
+    as_alice = driver.client("iam", key=key_of(iam.create_access_key(UserName="alice")))
+    statement = {
+        "Effect": "Allow",
+        "Action": "iam:GetUser",
+        "Resource": f"arn:aws:iam::{ACCOUNT}:user/team/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+    def what_alice_sees() -> list[str]:
+        seen: list[str] = []
+        for name in ("alice", "Alice", "bob", "nobody"):
+            try:
+                seen.append(as_alice.get_user(UserName=name)["User"]["UserName"])
+            except ClientError as error:
+                seen.append(error.response["Error"]["Code"])
+        return seen
+
+    nothing, the_team = ["AccessDenied"] * 4, ["alice", "alice", "AccessDenied", "AccessDenied"]
+    assert what_alice_sees() == nothing
+    iam.put_user_policy(UserName="alice", PolicyName="see", PolicyDocument=document)
+    assert what_alice_sees() == the_team
+    iam.delete_user_policy(UserName="alice", PolicyName="see")
+    iam.put_group_policy(GroupName="readers", PolicyName="see", PolicyDocument=document)
+    assert what_alice_sees() == nothing
+    iam.add_user_to_group(GroupName="readers", UserName="alice")
+    assert what_alice_sees() == the_team
+    iam.update_user(UserName="alice", NewPath="/")
+    assert what_alice_sees() == nothing
+    iam.update_user(UserName="alice", NewPath="/team/")
+    assert what_alice_sees() == the_team
+    iam.remove_user_from_group(GroupName="readers", UserName="alice")
+    assert what_alice_sees() == nothing
+
+
+def test_a_user_with_a_policy_may_rename_only_within_it(driver: Driver, iam: Any) -> None:
+    iam.create_user(UserName="alice", Path="/team/")
+    iam.create_user(UserName="ops")
+    statement = {
+        "Effect": "Allow",
+        "Action": "iam:UpdateUser",
+        "Resource": f"arn:aws:iam::{ACCOUNT}:user/team/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="ops", PolicyName="p", PolicyDocument=document)
+    as_ops = driver.client("iam", key=key_of(iam.create_access_key(UserName="ops")))
+    as_ops.update_user(UserName="alice", NewUserName="alicia")
+    with pytest.raises(ClientError) as moved:
+        as_ops.update_user(UserName="alicia", NewPath="/admins/")
+    as_ops.update_user(UserName="alicia", NewPath="/team/a/")
+
+    assert code_of(moved)[:2] == ("AccessDenied", 403)
+    assert iam.get_user(UserName="alicia")["User"]["Path"] == "/team/a/"
