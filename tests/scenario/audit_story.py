@@ -1,0 +1,145 @@
+"""A day that calls every operation of the AWS face which changes something, in an order in which each succeeds.
+
+A new operation that changes something is added here; a test fails until it is.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.scenario.images import MANIFEST_TYPE, SmallImage, digest_of
+
+Given = Callable[["Day"], dict[str, Any]]
+
+
+@dataclass
+class Day:
+    """What calls have made so far: their answers by operation, the last one."""
+
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call. `given` may need what earlier calls answered."""
+
+    service: str
+    operation: str
+    given: dict[str, Any] | Given = field(default_factory=dict[str, Any])
+
+    def parameters(self, day: Day) -> dict[str, Any]:
+        """Return the call's parameters."""
+        return self.given(day) if callable(self.given) else self.given
+
+
+IMAGE = SmallImage.named("audited")
+_ALLOW_NOTHING = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]}
+)
+_TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "arn:aws:iam::000000000000:root"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+)
+
+
+def _ecr(operation: str, **given: Any) -> Step:
+    return Step("ecr", operation, given)
+
+
+def _app(operation: str, **given: Any) -> Step:
+    return _ecr(operation, repositoryName="story/app", **given)
+
+
+def _iam(operation: str, **given: Any) -> Step:
+    return Step("iam", operation, given)
+
+
+def _key_of_ann(operation: str, **more: Any) -> Step:
+    def given(day: Day) -> dict[str, Any]:
+        key = day.answers["CreateAccessKey"]["AccessKey"]["AccessKeyId"]
+        return {"UserName": "ann", "AccessKeyId": key, **more}
+
+    return Step("iam", operation, given)
+
+
+def _upload(content: bytes) -> list[Step]:
+    def part(day: Day) -> dict[str, Any]:
+        upload_id = day.answers["InitiateLayerUpload"]["uploadId"]
+        return {
+            "repositoryName": "story/app",
+            "uploadId": upload_id,
+            "partFirstByte": 0,
+            "partLastByte": len(content) - 1,
+            "layerPartBlob": content,
+        }
+
+    def end(day: Day) -> dict[str, Any]:
+        upload_id = day.answers["InitiateLayerUpload"]["uploadId"]
+        return {
+            "repositoryName": "story/app",
+            "uploadId": upload_id,
+            "layerDigests": [digest_of(content)],
+        }
+
+    return [
+        _app("InitiateLayerUpload"),
+        Step("ecr", "UploadLayerPart", part),
+        Step("ecr", "CompleteLayerUpload", end),
+    ]
+
+
+_ARN = "arn:aws:ecr:us-east-1:000000000000:repository/story/app"
+
+ECR_STEPS = (
+    _ecr("PutAccountSetting", name="BLOB_MOUNTING", value="ENABLED"),
+    _app("CreateRepository"),
+    _app("PutImageTagMutability", imageTagMutability="MUTABLE"),
+    _app("PutImageScanningConfiguration", imageScanningConfiguration={"scanOnPush": False}),
+    _ecr("TagResource", resourceArn=_ARN, tags=[{"Key": "team", "Value": "a"}]),
+    _ecr("UntagResource", resourceArn=_ARN, tagKeys=["team"]),
+    *_upload(IMAGE.config),
+    *_upload(IMAGE.layer),
+    _app(
+        "PutImage",
+        imageTag="v1",
+        imageManifest=IMAGE.manifest().decode(),
+        imageManifestMediaType=MANIFEST_TYPE,
+    ),
+    _app("BatchDeleteImage", imageIds=[{"imageTag": "v1"}]),
+    _app("DeleteRepository", force=True),
+)
+
+IAM_STEPS = (
+    _iam("CreateUser", UserName="ann"),
+    _iam("UpdateUser", UserName="ann", NewPath="/team/"),
+    _iam("CreateAccessKey", UserName="ann"),
+    _key_of_ann("UpdateAccessKey", Status="Inactive"),
+    _key_of_ann("DeleteAccessKey"),
+    _iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=_ALLOW_NOTHING),
+    _iam("DeleteUserPolicy", UserName="ann", PolicyName="p"),
+    _iam("CreateGroup", GroupName="builders"),
+    _iam("UpdateGroup", GroupName="builders", NewPath="/team/"),
+    _iam("AddUserToGroup", GroupName="builders", UserName="ann"),
+    _iam("RemoveUserFromGroup", GroupName="builders", UserName="ann"),
+    _iam("PutGroupPolicy", GroupName="builders", PolicyName="p", PolicyDocument=_ALLOW_NOTHING),
+    _iam("DeleteGroupPolicy", GroupName="builders", PolicyName="p"),
+    _iam("DeleteGroup", GroupName="builders"),
+    _iam("DeleteUser", UserName="ann"),
+)
+
+STEPS: tuple[Step, ...] = (*ECR_STEPS, *IAM_STEPS)
+
+NEVER_SUCCEED = frozenset({("iam", "DeleteLoginProfile")})
+"""What is served only to say that there is nothing of the kind."""
+
+WAIT_FOR_OTHERS = frozenset({("iam", "PutRolePolicy"), ("iam", "DeleteRolePolicy")})
+"""Operations on what no operation makes yet."""
