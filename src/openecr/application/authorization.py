@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from openecr.application.decisions import Decided, Decisions
 from openecr.application.iam.entities import locate
 from openecr.application.identities import Identities
-from openecr.domain.callers import Caller, RequestContext
+from openecr.domain.callers import Caller, RequestContext, WebIdentity
 from openecr.domain.decisions import Check, Decision, Grant, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
 from openecr.domain.iam import Located
@@ -57,8 +57,9 @@ class Authorizer:
             requirement.registry,
             requirement.repository_name,
         ), "a decision on one repository grants nothing on another"
-        resource = requirement.resource if located is None else located.arn
-        decided = await self._decisions.decide(caller, context, requirement, scene, resource)
+        if requirement.asks_trust and located is not None and located.arn != requirement.resource:
+            located = None  # a role is taken by its whole ARN
+        decided = await self._decisions.decide(caller, context, requirement, scene, located)
         is_allowed = decided.verdict.decision is Decision.ALLOW
         return Grant(
             caller=caller,
@@ -78,6 +79,12 @@ def denial(grant: Grant) -> str:
 
 
 def _sentence(caller: Caller, requirement: Requirement, action: str, verdict: Verdict) -> str:
+    if isinstance(caller, WebIdentity):
+        return f"Not authorized to perform {action}"
+    if requirement.asks_trust:  # the reason would tell whether the role exists
+        return (
+            f"User: {caller.arn} is not authorized to perform: {action} on resource: {requirement.resource}"
+        )
     return denial_sentence(
         caller_arn=caller.arn, action=action, resource=requirement.resource, verdict=verdict
     )

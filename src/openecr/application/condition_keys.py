@@ -14,6 +14,7 @@ from openecr.domain.callers import (
     Service,
     Session,
     User,
+    WebIdentity,
 )
 from openecr.engines.iam import UNDECIDED
 
@@ -116,6 +117,14 @@ def _of_session(value: Callable[[Session], str | None]) -> Callable[[Circumstanc
     return make
 
 
+def _federated_provider(this: Circumstances) -> Values | None:
+    """Of who asks for a role with a provider's word, and of the session that he got for it."""
+    if isinstance(this.caller, WebIdentity):
+        return (this.caller.arn,)
+    session = this.caller.session
+    return None if session is None or session.federated_provider is None else (session.federated_provider,)
+
+
 _KEYS: Mapping[str, Callable[[Circumstances], Values | None]] = {
     "aws:currenttime": lambda this: (_iso(this.context.requested_at),),
     "aws:epochtime": lambda this: (str(this.context.requested_at // _SECOND),),
@@ -134,7 +143,7 @@ _KEYS: Mapping[str, Callable[[Circumstances], Values | None]] = {
     "aws:tokenissuetime": _issued,
     "aws:multifactorauthpresent": _multi_factor,
     "aws:sourceidentity": _of_session(lambda session: session.source_identity),
-    "aws:federatedprovider": _of_session(lambda session: session.federated_provider),
+    "aws:federatedprovider": _federated_provider,
 }
 
 _TYPES: Mapping[type[Caller], str] = {
@@ -143,6 +152,7 @@ _TYPES: Mapping[type[Caller], str] = {
     RoleSession: "AssumedRole",
     FederatedUser: "FederatedUser",
     Service: "Service",
+    WebIdentity: "WebIdentityUser",
 }
 
 

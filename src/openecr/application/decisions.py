@@ -8,8 +8,18 @@ from dataclasses import dataclass
 
 from openecr.application.condition_keys import Circumstances, ConditionKeys, Values
 from openecr.application.identities import Guarded, Identities, Identity, Registry, session_policy
-from openecr.domain.callers import Caller, FederatedUser, RequestContext, RoleSession, Root, Service, User
+from openecr.domain.callers import (
+    Caller,
+    FederatedUser,
+    RequestContext,
+    RoleSession,
+    Root,
+    Service,
+    User,
+    WebIdentity,
+)
 from openecr.domain.decisions import Decision, Mode, PolicyKind, Requirement, Verdict
+from openecr.domain.iam import Located
 from openecr.engines.iam import Policy, PolicySet, Principal, PrincipalType, Question, compile_policy, decide
 from openecr.store.principals import Scene
 
@@ -41,6 +51,7 @@ _EVERYTHING = compile_policy(
 _NOBODY = Identity()
 _NOTHING_SAID = Registry()
 _UNGUARDED = Guarded(tags={})
+_TRUSTS_NOBODY = Guarded(tags={}, must_allow=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,13 +73,18 @@ class Decisions:
         self._identities = identities
 
     async def decide(
-        self, caller: Caller, context: RequestContext, requirement: Requirement, scene: Scene, resource: str
+        self,
+        caller: Caller,
+        context: RequestContext,
+        requirement: Requirement,
+        scene: Scene,
+        located: Located | None,
     ) -> Decided:
-        """Return what all policies together say. `resource` is the ARN that the decision is about."""
+        """Return what all policies together say. What was located has the ARN that the decision is about."""
         if scene.caller_epoch is None:
             return Decided(verdict=Verdict(decision=Decision.IMPLICIT_DENY), action=requirement.actions[0])
         identity = await self._identity(caller, scene.caller_epoch)
-        registry, guarded = await self._owner(requirement, scene)
+        registry, guarded = await self._owner(requirement, scene, located)
         circumstances = Circumstances(
             caller=caller,
             identity=identity,
@@ -88,7 +104,7 @@ class Decisions:
             is_own_root=isinstance(caller, Root) and caller.account_id == requirement.registry.account_id,
             registry=registry,
             guarded=guarded,
-            resource=resource,
+            resource=requirement.resource if located is None else located.arn,
             owner_account_id=requirement.registry.account_id,
         )
         return _decide_all(asked, requirement, keys)
@@ -101,7 +117,7 @@ class Decisions:
                 return await self._identities.of_principal(caller.user_id, epoch)
             case FederatedUser():
                 return Identity(policies=(_EVERYTHING,))
-            case Root() | Service():
+            case Root() | Service() | WebIdentity():
                 return _NOBODY
 
     async def _session(self, caller: Caller, epoch: int) -> tuple[Policy, ...] | None:
@@ -115,8 +131,14 @@ class Decisions:
             return inline
         return (*inline, *await self._identities.managed(session.policy_arns, PolicyKind.SESSION, epoch))
 
-    async def _owner(self, requirement: Requirement, scene: Scene) -> tuple[Registry, Guarded]:
+    async def _owner(
+        self, requirement: Requirement, scene: Scene, located: Located | None
+    ) -> tuple[Registry, Guarded]:
         """What the owner of the resource has said. An account that is not here has said nothing."""
+        if requirement.asks_trust:
+            if located is None or scene.owner_epoch is None:
+                return _NOTHING_SAID, _TRUSTS_NOBODY
+            return _NOTHING_SAID, await self._identities.of_role(located.unique_id, scene.owner_epoch)
         if scene.owner_epoch is None or requirement.arn is not None:
             return _NOTHING_SAID, _UNGUARDED
         registry = await self._identities.of_registry(requirement.registry, scene.owner_epoch)
@@ -151,6 +173,7 @@ class _Asked:
             boundary=self.identity.boundary,
             session=self.session,
             resource=self._resource_policies(action),
+            resource_must_allow=self.guarded.must_allow,
             root_escapes_resource_denies=self.is_own_root and action in _ROOT_MAY_MEND,
         )
         return decide(question, policies)
@@ -199,4 +222,5 @@ _TYPES: Mapping[type[Caller], PrincipalType] = {
     RoleSession: PrincipalType.ASSUMED_ROLE,
     FederatedUser: PrincipalType.FEDERATED_USER,
     Service: PrincipalType.SERVICE,
+    WebIdentity: PrincipalType.WEB_IDENTITY,
 }

@@ -4,6 +4,7 @@ An entry holds the account's `authorization_epoch` that was read before it was l
 have just read the same one. So a change is seen by the next request, whichever process made it.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from openecr.application.account_settings import value_of
 from openecr.application.iam import aws_policies
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.decisions import PolicyKind
+from openecr.domain.iam import IamRole
 from openecr.domain.registries import PARTITION, RegistryId, repository_arn
 from openecr.domain.repositories import Repository
 from openecr.engines.iam import Policy, compile_policy
-from openecr.store import principals, repositories
+from openecr.store import iam_entities, iam_tags, principals, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.principals import ResourcePolicyRow
@@ -52,10 +54,11 @@ class Registry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """What an owner has said about one repository."""
+    """What an owner has said about one repository or role. `must_allow`: silence denies, also in the same account."""
 
     policy: Policy | None = None
     tags: Tags
+    must_allow: bool = False
 
 
 class _Kept(Generic[T]):
@@ -85,6 +88,7 @@ class Identities:
         self._managed: _Kept[tuple[Policy, ...]] = _Kept()
         self._registries: _Kept[Registry] = _Kept()
         self._repositories: _Kept[Guarded] = _Kept()
+        self._roles: _Kept[Guarded] = _Kept()
 
     async def of_principal(self, principal_id: str, epoch: int) -> Identity:
         """Return a user or role by its unique id."""
@@ -110,6 +114,12 @@ class Identities:
         """Return what the owner has said about the repository."""
         return self._repositories.find(repository.id, epoch) or self._repositories.keep(
             repository.id, epoch, await self._read(_load_repository, repository)
+        )
+
+    async def of_role(self, role_id: str, epoch: int) -> Guarded:
+        """Return who may take a role. Raises nothing where it is gone: nobody may."""
+        return self._roles.find(role_id, epoch) or self._roles.keep(
+            role_id, epoch, await self._read(_load_trust, role_id)
         )
 
     async def _read(self, load: Callable[..., T], *arguments: object) -> T:
@@ -170,6 +180,20 @@ def _load_repository(connection: Connection, repository: Repository) -> Guarded:
         policy=_resource_policy(principals.repository_policy(connection, repository.id), arn),
         tags={key.lower(): value for key, value in tags.items()},
     )
+
+
+def _load_trust(connection: Connection, role_id: str) -> Guarded:
+    role = iam_entities.find_by_id(connection, role_id)
+    if not isinstance(role, IamRole):
+        return Guarded(tags={}, must_allow=True)
+    policy = compile_policy(
+        role.trust_policy,
+        kind=PolicyKind.TRUST,
+        source=role.arn,
+        principals=json.loads(role.trust_principals),
+    )
+    tags = iam_tags.list_of(connection, role_id)
+    return Guarded(policy=policy, tags={key.lower(): value for key, value in tags.items()}, must_allow=True)
 
 
 def _resource_policy(row: ResourcePolicyRow | None, arn: str) -> Policy | None:

@@ -10,7 +10,16 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from openecr.domain.callers import Caller, FederatedUser, RoleSession, Root, Service, Session, User
+from openecr.domain.callers import (
+    Caller,
+    FederatedUser,
+    RoleSession,
+    Root,
+    Service,
+    Session,
+    User,
+    WebIdentity,
+)
 from openecr.domain.decisions import AuditRecord, Grant
 from openecr.domain.registries import PARTITION
 
@@ -140,6 +149,13 @@ def _identity(caller: Caller) -> dict[str, object]:
     """Return the element `userIdentity`. It is kept, and never changed: a client makes many requests."""
     if isinstance(caller, Service):
         return {"type": "AWSService", "accountId": caller.account_id, "invokedBy": caller.arn}
+    if isinstance(caller, WebIdentity):
+        return {
+            "type": "WebIdentityUser",
+            "principalId": clean(caller.unique_id),
+            "userName": clean(caller.subject),
+            "identityProvider": clean(caller.arn),
+        }
     identity: dict[str, object] = {
         "type": _KINDS[type(caller)],
         "principalId": caller.unique_id,

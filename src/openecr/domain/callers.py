@@ -114,7 +114,37 @@ class Service:
         return f"{self.name}.amazonaws.com"
 
 
-Caller = Root | User | RoleSession | FederatedUser | Service
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebIdentity:
+    """Somebody whom an OpenID Connect provider vouches for, and who asks for a role of the account: no principal.
+
+    `provider` is the issuer without `https://`. `claims` are those that trust policies may ask for, by name; `tags`,
+    `transitive_tag_keys` and `source_identity` are what the provider wants the session to have.
+    """
+
+    account_id: str
+    provider: str
+    subject: str
+    audience: str
+    claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive_tag_keys: tuple[str, ...] = ()
+    source_identity: str | None = None
+    access_key_id: str = ""
+    session: Session | None = None
+
+    @property
+    def arn(self) -> str:
+        """Return the provider's ARN, which is what policies name."""
+        return f"arn:{PARTITION}:iam::{self.account_id}:oidc-provider/{self.provider}"
+
+    @property
+    def unique_id(self) -> str:
+        """Return provider, audience and subject (CloudTrail user guide, "userIdentity element")."""
+        return f"{self.arn}:{self.audience}:{self.subject}"
+
+
+Caller = Root | User | RoleSession | FederatedUser | Service | WebIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,9 @@ class Mode(enum.Enum):
     ANY_OF = "ANY_OF"
 
 
+_ROLE_TAKING = frozenset({"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """What one resource of a request needs: actions, and the repository or everything.
@@ -78,6 +81,11 @@ class Requirement:
     context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     arn: str | None = None
     entity: EntityName | AccessKeyOwner | None = None
+
+    @property
+    def asks_trust(self) -> bool:
+        """Tell whether it is about taking a role, which the role's trust policy has to allow."""
+        return self.actions[0] in _ROLE_TAKING
 
     @property
     def resource(self) -> str:
