@@ -7,7 +7,7 @@ from openecr.application.iam.account_details import Section
 from openecr.application.iam.aws_policies import AwsPolicy
 from openecr.domain.iam import Entity, IamRole
 from openecr.domain.iam_details import PolicyDetails
-from openecr.domain.iam_errors import IamValidationError
+from openecr.domain.iam_errors import IamValidationError, NoSuchEntity
 from openecr.domain.pages import PageRequest
 from openecr.store.iam_tables import ATTACHMENTS, MANAGED_POLICIES, POLICY_VERSIONS, PRINCIPALS
 from openecr.store.statements import Statement
@@ -29,6 +29,22 @@ async def put(house: IamHouse, table: Table, **columns: object) -> None:
     await house.database.write(lambda connection: connection.execute(statement, **columns))
 
 
+def policy_columns(account_id: str, name: str) -> dict[str, object]:
+    """A managed policy whose first version is its default one."""
+    return {
+        "id": f"ANPA{name}",
+        "account_id": account_id,
+        "name": name,
+        "name_key": name,
+        "path": "/",
+        "arn": f"arn:aws:iam::{account_id}:policy/{name}",
+        "created_at": NOW,
+        "updated_at": NOW,
+        "default_version": 1,
+        "newest_version": 2,
+    }
+
+
 @pytest.fixture
 async def house(databases: Databases) -> IamHouse:
     """An account with one of everything, and a stranger's."""
@@ -37,25 +53,12 @@ async def house(databases: Databases) -> IamHouse:
     group = await house.make_group("builders")
     await house.iam.groups.add_user(await house.on_group("builders"), "alice")
     await house.iam.inline_policies.put(await house.on_role("ci"), "own", DOCUMENT)
-    await put(
-        house,
-        MANAGED_POLICIES,
-        id="ANPAPUSH",
-        account_id=ACCOUNT,
-        name="push",
-        name_key="push",
-        path="/",
-        arn=OWN,
-        created_at=NOW,
-        updated_at=NOW,
-        default_version=1,
-        newest_version=2,
-    )
+    await put(house, MANAGED_POLICIES, **policy_columns(ACCOUNT, "push"))
     for version in (1, 2):
         await put(
             house,
             POLICY_VERSIONS,
-            policy_id="ANPAPUSH",
+            policy_id="ANPApush",
             version=version,
             document=DOCUMENT,
             created_at=NOW + version,
@@ -65,7 +68,9 @@ async def house(databases: Databases) -> IamHouse:
     await house.database.write(
         lambda connection: connection.execute(SET_BOUNDARY, the_id=alice.unique_id, arn=OWN)
     )
-    await house.make_user("stranger", account_id=OTHER_ACCOUNT)
+    stranger = await house.make_user("stranger", account_id=OTHER_ACCOUNT)
+    await put(house, ATTACHMENTS, principal_id=stranger.unique_id, policy_arn=PULL_ONLY)
+    await put(house, MANAGED_POLICIES, **policy_columns(OTHER_ACCOUNT, "strange"))
     return house
 
 
@@ -123,5 +128,16 @@ async def test_the_summary_counts_the_same(house: IamHouse) -> None:
 
     counted = ("Users", "Groups", "Roles", "Policies", "PolicyVersionsInUse", "Providers")
     assert [found[name] for name in counted] == [1, 1, 1, 1, 2, 0]
-    assert [stranger[name] for name in counted] == [1, 0, 0, 0, 0, 0]
+    assert [stranger[name] for name in counted] == [1, 0, 0, 1, 1, 0]
     assert found["AccountAccessKeysPresent"] == 1
+
+
+async def test_the_boundary_of_a_new_user_is_a_policy_of_its_account_or_of_aws(house: IamHouse) -> None:
+    grant = await house.grant()
+    for number, arn in enumerate((OWN, PULL_ONLY)):
+        made = await house.iam.users.create(grant, f"u{number}", path="/", tags={}, boundary_arn=arn)
+        assert made.user.boundary_arn == arn
+    strange = f"arn:aws:iam::{OTHER_ACCOUNT}:policy/strange"
+    for arn in (strange, f"{OWN}er", f"{OWN}\0", "push", f"arn:aws:iam::{ACCOUNT}:user/alice"):
+        with pytest.raises(NoSuchEntity, match="does not exist or is not attachable"):
+            await house.iam.users.create(grant, "bob", path="/", tags={}, boundary_arn=arn)

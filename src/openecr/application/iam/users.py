@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from openecr.application.audit import audited
 from openecr.application.iam import entities
+from openecr.application.iam.boundaries import check_boundary
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import Entity, EntityKind, IamUser
@@ -34,8 +35,16 @@ class Users:
         self._ids = ids
         self._limits = limits
 
-    async def create(self, grant: Grant, name: str, *, path: str, tags: Mapping[str, str]) -> DescribedUser:
-        """Make a user, who may do nothing yet. Raises EntityAlreadyExists, IamLimitExceeded."""
+    async def create(
+        self,
+        grant: Grant,
+        name: str,
+        *,
+        path: str,
+        tags: Mapping[str, str],
+        boundary_arn: str | None = None,
+    ) -> DescribedUser:
+        """Make a user, who may do nothing yet. Raises EntityAlreadyExists, IamLimitExceeded, NoSuchEntity."""
         account_id = grant.registry.account_id
         user = IamUser(
             kind=EntityKind.USER,
@@ -44,6 +53,7 @@ class Users:
             name=name,
             path=path,
             created_at=self._clock.now(),
+            boundary_arn=boundary_arn,
         )
 
         def unit(connection: Connection) -> DescribedUser:
@@ -52,6 +62,8 @@ class Users:
                 self._limits.users_per_account,
                 "UsersPerAccount",
             )
+            if boundary_arn is not None:
+                check_boundary(connection, account_id, boundary_arn)
             entities.add(connection, user)
             iam_tags.put(connection, user.unique_id, tags)
             return DescribedUser(user=user, tags=tags)

@@ -16,6 +16,7 @@ async def create_user(services: Services, call: Call) -> Output:
         call.parameters["UserName"],
         path=call.parameters.get("Path") or ROOT_PATH,
         tags=checked_tags((tag["Key"], tag["Value"]) for tag in call.parameters.get("Tags") or ()),
+        boundary_arn=call.parameters.get("PermissionsBoundary"),
     )
     return {"User": _told(made)}
 
