@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.scenario.drivers import ACCOUNT, Driver
+from tests.scenario.drivers import ACCOUNT, Driver, authorization
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int, str]:
@@ -132,6 +132,8 @@ def test_a_root_looks_at_itself_and_its_keys(iam: Any) -> None:
     keys = iam.list_access_keys()["AccessKeyMetadata"]
 
     assert (user["Arn"], user["UserId"]) == (f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
+    assert user["CreateDate"].year > 2000
+    assert "UserName" not in user
     assert [key["Status"] for key in keys] == ["Active"]
 
 
@@ -328,6 +330,30 @@ def test_an_account_is_told_whole_page_by_page(iam: Any) -> None:
     assert code_of(malformed)[:2] == ("ValidationError", 400)
 
 
+def test_a_docker_token_ends_with_the_key_that_it_was_given_to(driver: Driver, iam: Any) -> None:
+    iam.create_user(UserName="alice")
+    statement = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="alice", PolicyName="all", PolicyDocument=document)
+    key = key_of(iam.create_access_key(UserName="alice"))
+    headers = {"authorization": authorization(driver.client("ecr", key=key))}
+
+    def status() -> int:
+        return driver.http("GET", "/v2/nothing/tags/list", headers=headers).status
+
+    statuses = [status()]
+    iam.update_access_key(UserName="alice", AccessKeyId=key[0], Status="Inactive")
+    statuses.append(status())
+    iam.update_access_key(UserName="alice", AccessKeyId=key[0], Status="Active")
+    statuses.append(status())
+    iam.delete_user_policy(UserName="alice", PolicyName="all")
+    statuses.append(status())
+    iam.delete_access_key(UserName="alice", AccessKeyId=key[0])
+    statuses.append(status())
+
+    assert statuses == [404, 401, 404, 403, 401]
+
+
 def test_policies_of_users_and_groups_take_effect_with_the_next_request(driver: Driver, iam: Any) -> None:
     iam.create_user(UserName="alice", Path="/team/")
     iam.create_user(UserName="bob")
@@ -346,7 +372,8 @@ def test_policies_of_users_and_groups_take_effect_with_the_next_request(driver: 
             try:
                 seen.append(as_alice.get_user(UserName=name)["User"]["UserName"])
             except ClientError as error:
-                seen.append(error.response["Error"]["Code"])
+                told: Any = error.response
+                seen.append(told["Error"]["Code"])
         return seen
 
     nothing, the_team = ["AccessDenied"] * 4, ["alice", "alice", "AccessDenied", "AccessDenied"]

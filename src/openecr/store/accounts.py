@@ -34,6 +34,12 @@ def exists(connection: Connection, account_id: str) -> bool:
     return connection.fetch_one(FIND, the_id=account_id) is not None
 
 
+def find_created_at(connection: Connection, account_id: str) -> int | None:
+    """Return when an account was made, or None without such an account."""
+    row = connection.fetch_one(FIND, the_id=account_id)
+    return None if row is None else int(row[0])
+
+
 def list_after(connection: Connection, after: str, *, count: int) -> list[tuple[str, int]]:
     """Return up to `count` ids, with the instants of creation, that sort after `after`."""
     rows = connection.fetch_all(LIST, after=after, count=count)

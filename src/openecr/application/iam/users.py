@@ -13,7 +13,7 @@ from openecr.domain.iam_errors import DeleteConflict
 from openecr.domain.pages import Page, PageRequest
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import access_keys, group_members, iam_entities, iam_tags, inline_policies
+from openecr.store import access_keys, accounts, group_members, iam_entities, iam_tags, inline_policies
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -78,6 +78,11 @@ class Users:
             return DescribedUser(user=user, tags=iam_tags.list_of(connection, user.unique_id))
 
         return await self._database.read(work)
+
+    async def root_created_at(self, grant: Grant) -> int | None:
+        """Return when the account was made, and its root with it."""
+        account_id = grant.registry.account_id
+        return await self._database.read(lambda connection: accounts.find_created_at(connection, account_id))
 
     async def list(self, grant: Grant, page: PageRequest, *, path_prefix: str) -> Page[Entity]:
         """Return a page of the account's users by name."""

@@ -1,7 +1,6 @@
 """IAM: users."""
 
 from openecr.application.iam.users import DescribedUser
-from openecr.domain.callers import Root
 from openecr.domain.iam import ROOT_PATH
 from openecr.domain.iam_tags import checked_tags
 from openecr.web.aws.call import Call, Output, Services
@@ -22,9 +21,10 @@ async def create_user(services: Services, call: Call) -> Output:
 
 
 async def get_user(services: Services, call: Call) -> Output:
-    """Return a user, by default the caller; a root is told by its account."""
+    """Return a user, by default the caller; a root has neither name nor path."""
     if call.grant.requirement.entity is None:
-        return {"User": _root(call)}
+        created_at = await services.iam.users.root_created_at(call.grant)
+        return {"User": {"UserId": call.caller.account_id, "Arn": call.caller.arn, "CreateDate": created_at}}
     return {"User": _told(await services.iam.users.get(call.grant))}
 
 
@@ -55,9 +55,3 @@ def _told(described: DescribedUser) -> Output:
         "PermissionsBoundary": outputs.boundary(described.user.boundary_arn),
         "Tags": outputs.tag_list(described.tags),
     }
-
-
-def _root(call: Call) -> Output:
-    assert isinstance(call.caller, Root), "others are named"
-    account_id = call.caller.account_id
-    return {"Path": ROOT_PATH, "UserName": "", "UserId": account_id, "Arn": call.caller.arn, "CreateDate": 0}
