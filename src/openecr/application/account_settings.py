@@ -5,7 +5,7 @@ from openecr.domain.account_settings import AccountSetting
 from openecr.domain.decisions import Grant
 from openecr.domain.errors import InvalidParameter, UnknownSetting
 from openecr.domain.registries import RegistryId
-from openecr.store import account_settings
+from openecr.store import account_settings, accounts
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -38,6 +38,8 @@ class AccountSettings:
 
         def unit(connection: Connection) -> None:
             account_settings.put(connection, grant.registry, setting.value, value)
+            if setting is AccountSetting.REGISTRY_POLICY_SCOPE:
+                accounts.raise_epoch(connection, grant.registry.account_id)
 
         await self._database.write(audited(grant, unit))
         return setting.value, value

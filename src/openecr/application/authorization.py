@@ -6,10 +6,10 @@ from openecr.application.decisions import Decided, Decisions
 from openecr.application.iam.entities import locate
 from openecr.application.identities import Identities
 from openecr.domain.callers import Caller, RequestContext, WebIdentity
-from openecr.domain.decisions import Check, Decision, Grant, Requirement, Verdict
+from openecr.domain.decisions import Check, Decision, Grant, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
 from openecr.domain.iam import Located
-from openecr.engines.iam import denial_sentence
+from openecr.engines.iam import compile_policy, denial_sentence
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.principals import Scene, find_scene
@@ -39,6 +39,20 @@ class Authorizer:
 
         scene, located = await self._database.read(look)
         return await self.judge(caller, context, requirement, scene, located)
+
+    async def decide_under(self, grant: Grant, policy_text: str) -> Decision:
+        """Decide what was granted as it would be if the repository had this policy."""
+        requirement = grant.requirement
+        scene = await self._database.read(
+            lambda connection: find_scene(
+                connection, grant.caller.account_id, requirement.registry, requirement.repository_name
+            )
+        )
+        policy = compile_policy(policy_text, kind=PolicyKind.RESOURCE, source=requirement.resource)
+        decided = await self._decisions.decide(
+            grant.caller, grant.context, requirement, scene, None, instead=policy
+        )
+        return decided.verdict.decision
 
     async def judge(
         self,

@@ -4,7 +4,7 @@ Everything here comes from `Identities`, so a decision reads the database only a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openecr.application.condition_keys import Circumstances, ConditionKeys, Values
 from openecr.application.identities import Guarded, Identities, Identity, Registry, session_policy
@@ -38,7 +38,7 @@ _ROOT_MAY_MEND = frozenset(
 )
 """What no policy of its own account keeps the root user from, so that nobody is locked out for ever."""
 
-_OLD_SCOPE = frozenset({"ecr:ReplicateImage", "ecr:BatchImportUpstreamImage", "ecr:CreateRepository"})
+OLD_SCOPE = frozenset({"ecr:ReplicateImage", "ecr:BatchImportUpstreamImage", "ecr:CreateRepository"})
 """What registry policies were about before scope V2."""
 
 _DECIDED_BY_WRITES = frozenset({"ecr:PutImage", "ecr:BatchDeleteImage"})
@@ -79,12 +79,19 @@ class Decisions:
         requirement: Requirement,
         scene: Scene,
         located: Located | None,
+        *,
+        instead: Policy | None = None,
     ) -> Decided:
-        """Return what all policies together say. What was located has the ARN that the decision is about."""
+        """Return what all policies together say.
+
+        What was located has the ARN that the decision is about; `instead` stands for the repository's policy.
+        """
         if scene.caller_epoch is None:
             return Decided(verdict=Verdict(decision=Decision.IMPLICIT_DENY), action=requirement.actions[0])
         identity = await self._identity(caller, scene.caller_epoch)
         registry, guarded = await self._owner(requirement, scene, located)
+        if instead is not None:
+            guarded = replace(guarded, policy=instead)
         circumstances = Circumstances(
             caller=caller,
             identity=identity,
@@ -184,7 +191,7 @@ class _Asked:
         if self.guarded.policy is not None:
             found.append(self.guarded.policy)
         registry = self.registry
-        if registry.policy is not None and action != _LOGIN and (registry.is_full or action in _OLD_SCOPE):
+        if registry.policy is not None and action != _LOGIN and (registry.is_full or action in OLD_SCOPE):
             found.append(registry.policy)
         return tuple(found)
 

@@ -16,7 +16,7 @@ from openecr.domain.errors import (
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.repositories import Repository, RepositorySettings, TagMutabilitySetting
 from openecr.ports.clock import Clock
-from openecr.store import repositories
+from openecr.store import accounts, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -125,6 +125,7 @@ class Repositories:
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
             self._put_tags(connection, repository, given)
+            accounts.raise_epoch(connection, repository.registry.account_id)
 
         await self._database.write(audited(grant, unit))
 
@@ -135,6 +136,7 @@ class Repositories:
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
             repositories.remove_resource_tags(connection, repository, [*keys])
+            accounts.raise_epoch(connection, repository.registry.account_id)
 
         await self._database.write(audited(grant, unit))
 

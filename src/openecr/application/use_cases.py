@@ -10,7 +10,9 @@ from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
+from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
+from openecr.application.repository_policies import RepositoryPolicies
 from openecr.application.sessions import Sessions
 from openecr.application.uploads import Uploads
 from openecr.ports.blobs import BlobStore
@@ -52,6 +54,8 @@ class UseCases:
         self.authorizer = Authorizer(database=database)
         self.account_settings = AccountSettings(database=database)
         self.repositories = Repositories(database=database, clock=clock, limits=limits)
+        self.repository_policies = RepositoryPolicies(database=database, authorizer=self.authorizer)
+        self.registry_policies = RegistryPolicies(database=database)
         self.images = Images(
             database=database,
             pull_times=pull_times,

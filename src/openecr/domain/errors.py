@@ -141,6 +141,23 @@ class RepositoryNotFound(DomainError):
         )
 
 
+class RepositoryPolicyNotFound(DomainError):
+    """A repository has no policy."""
+
+    def __init__(self, *, repository_name: str, registry_id: str) -> None:
+        super().__init__(
+            message=f"Repository policy does not exist for the repository with name '{repository_name}' "
+            f"in the registry with id '{registry_id}'"
+        )
+
+
+class RegistryPolicyNotFound(DomainError):
+    """A registry has no policy."""
+
+    def __init__(self, *, registry_id: str) -> None:
+        super().__init__(message=f"Registry policy does not exist in the registry with id '{registry_id}'")
+
+
 class RepositoryAlreadyExists(DomainError):
     """The name is taken."""
 

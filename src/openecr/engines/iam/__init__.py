@@ -1,7 +1,7 @@
 """IAM's policy engine, pure: validates and compiles documents, decides questions, words denials."""
 
 from openecr.engines.iam.decisions import PolicySet, decide
-from openecr.engines.iam.documents import DocumentKind, MalformedPolicy, principals_of, validate
+from openecr.engines.iam.documents import DocumentKind, MalformedPolicy, actions_of, principals_of, validate
 from openecr.engines.iam.patterns import UNDECIDED, ContextKeys
 from openecr.engines.iam.policies import Policy, Question, compile_policy
 from openecr.engines.iam.principals import Principal, PrincipalType
@@ -17,6 +17,7 @@ __all__ = [
     "Principal",
     "PrincipalType",
     "Question",
+    "actions_of",
     "compile_policy",
     "decide",
     "denial_sentence",

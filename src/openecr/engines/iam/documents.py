@@ -107,6 +107,17 @@ def principals_of(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def actions_of(text: str) -> tuple[str, ...]:
+    """Return the values of every Action and NotAction of a document, as written. Raises MalformedPolicy."""
+    return tuple(
+        action
+        for statement in statements_of(read(text))
+        for name in ("Action", "NotAction")
+        if name in statement
+        for action in texts_of(statement[name])
+    )
+
+
 def named_principals(element: object) -> list[tuple[str, str]]:
     """Return (type, name) of each principal of an element; `*` is of type AWS."""
     if element is None:
@@ -190,7 +201,9 @@ def _check_actions(statement: Statement) -> None:
 
 
 def _check_resources(statement: Statement, kind: DocumentKind) -> None:
-    if kind in {DocumentKind.TRUST, DocumentKind.REPOSITORY}:
+    if kind is DocumentKind.REPOSITORY and not {"Resource", "NotResource"} & statement.keys():
+        return  # it is about its repository
+    if kind is DocumentKind.TRUST:
         for name in ("Resource", "NotResource"):
             if name in statement:
                 raise MalformedPolicy(f"Has prohibited field {name}.")

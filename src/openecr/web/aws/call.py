@@ -10,7 +10,9 @@ from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
+from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
+from openecr.application.repository_policies import RepositoryPolicies
 from openecr.application.sessions import Sessions
 from openecr.application.uploads import Uploads
 from openecr.domain.callers import Caller, RequestContext
@@ -37,7 +39,9 @@ class Services:
     hosts: RegistryHosts
     iam: Iam
     images: Images
+    registry_policies: RegistryPolicies
     repositories: Repositories
+    repository_policies: RepositoryPolicies
     sessions: Sessions
     uploads: Uploads
 

@@ -107,6 +107,8 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     errors.LimitExceeded: _row("LimitExceededException"),
     # Repositories
     errors.RepositoryNotFound: _row("RepositoryNotFoundException"),
+    errors.RepositoryPolicyNotFound: _row("RepositoryPolicyNotFoundException"),
+    errors.RegistryPolicyNotFound: _row("RegistryPolicyNotFoundException"),
     errors.RepositoryAlreadyExists: _row("RepositoryAlreadyExistsException"),
     errors.RepositoryNotEmpty: _row("RepositoryNotEmptyException"),
     # Images

@@ -72,6 +72,8 @@ ERRORS: dict[type[Exception], Row] = {
     errors.LimitExceeded: _row("DENIED", 403),
     # Repositories
     errors.RepositoryNotFound: _row("NAME_UNKNOWN", 404),
+    errors.RepositoryPolicyNotFound: _row("UNSUPPORTED", 404),
+    errors.RegistryPolicyNotFound: _row("UNSUPPORTED", 404),
     errors.RepositoryAlreadyExists: _row("UNSUPPORTED", 405),
     errors.RepositoryNotEmpty: _row("UNSUPPORTED", 405),
     # Images. ECR names missing layers BLOB_UPLOAD_UNKNOWN; the specification's draft says MANIFEST_BLOB_UNKNOWN, which

@@ -133,7 +133,9 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         ),
         iam=parts.iam,
         images=parts.images,
+        registry_policies=parts.registry_policies,
         repositories=parts.repositories,
+        repository_policies=parts.repository_policies,
         sessions=parts.sessions,
         uploads=parts.uploads,
     )

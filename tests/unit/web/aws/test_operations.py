@@ -43,6 +43,7 @@ SAMPLES: dict[str, Any] = {
     "RoleName": "ci",
     "AccessKeyId": "AKIAQAAAAAAAAAAAAAAA",
     "PolicyName": "push",
+    "name": "BLOB_MOUNTING",
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     " with tags": {"tags": TAGS},

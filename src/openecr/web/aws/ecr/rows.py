@@ -11,7 +11,9 @@ from openecr.web.aws.ecr import (
     authorization_tokens,
     images,
     layers,
+    registry_policies,
     repositories,
+    repository_policies,
     resource_tags,
 )
 from openecr.web.aws.rows import MIB, Requires, Row
@@ -127,11 +129,22 @@ def _registry_row(name: str, handler: Handler) -> Row:
     return Row(service="ecr", name=name, requires=_on_everything(f"ecr:{name}"), handler=handler)
 
 
+def _setting_row(name: str, handler: Handler) -> Row:
+    """Which setting is meant is a condition key."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        keys = (("ecr:AccountSetting", (parameters["name"],)),)
+        registry = _registry(caller, context, {})
+        return [Requirement(actions=(f"ecr:{name}",), registry=registry, context_keys=keys)]
+
+    return Row(service="ecr", name=name, requires=requires, needs=frozenset({"name"}), handler=handler)
+
+
 ROWS: tuple[Row, ...] = (
     # Authorization tokens and account settings
     _registry_row("GetAuthorizationToken", authorization_tokens.get_authorization_token),
-    _registry_row("GetAccountSetting", account_settings.get_account_setting),
-    _registry_row("PutAccountSetting", account_settings.put_account_setting),
+    _setting_row("GetAccountSetting", account_settings.get_account_setting),
+    _setting_row("PutAccountSetting", account_settings.put_account_setting),
     # Repositories
     Row(
         service="ecr",
@@ -150,6 +163,13 @@ ROWS: tuple[Row, ...] = (
     _repository_row("DeleteRepository", repositories.delete_repository),
     _repository_row("PutImageTagMutability", repositories.put_image_tag_mutability),
     _repository_row("PutImageScanningConfiguration", repositories.put_image_scanning_configuration),
+    # Policies
+    _repository_row("SetRepositoryPolicy", repository_policies.set_repository_policy),
+    _repository_row("GetRepositoryPolicy", repository_policies.get_repository_policy),
+    _repository_row("DeleteRepositoryPolicy", repository_policies.delete_repository_policy),
+    _registry_row("PutRegistryPolicy", registry_policies.put_registry_policy),
+    _registry_row("GetRegistryPolicy", registry_policies.get_registry_policy),
+    _registry_row("DeleteRegistryPolicy", registry_policies.delete_registry_policy),
     # Resource tags
     _resource_row("TagResource", resource_tags.tag_resource),
     _resource_row("UntagResource", resource_tags.untag_resource),
