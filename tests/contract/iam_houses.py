@@ -95,14 +95,14 @@ class IamHouse:
         """A new group."""
         return await self.iam.groups.create(await self.grant(), name, path="/")
 
-    async def make_role(self, name: str) -> Entity:
+    async def make_role(self, name: str, *, path: str = "/") -> Entity:
         """A new role, put in behind the use cases' back."""
         role = IamRole(
             kind=EntityKind.ROLE,
             account_id=ACCOUNT,
             unique_id=entities.draw_unique_id(SystemIds(), "AROA"),
             name=name,
-            path="/",
+            path=path,
             created_at=NOW,
             trust_policy="{}",
             trust_principals="{}",

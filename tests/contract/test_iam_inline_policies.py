@@ -12,6 +12,7 @@ from openecr.domain.iam_errors import (
     IamLimitExceeded,
     MalformedPolicyDocument,
     NoSuchEntity,
+    UnmodifiableEntity,
 )
 from openecr.domain.pages import PageRequest
 from tests.contract.databases import Databases
@@ -120,3 +121,12 @@ async def test_each_change_raises_the_epoch(house: IamHouse) -> None:
     epochs.append(await house.epoch())
 
     assert len(set(epochs)) == 3
+
+
+async def test_the_policies_of_a_service_linked_role_are_its_services_alone(house: IamHouse) -> None:
+    await house.make_role("AWSServiceRoleForX", path="/aws-service-role/x.amazonaws.com/")
+    grant = await house.on_role("AWSServiceRoleForX")
+    with pytest.raises(UnmodifiableEntity, match="the protected role 'AWSServiceRoleForX' - this role"):
+        await house.iam.inline_policies.put(grant, "p", policy())
+    with pytest.raises(UnmodifiableEntity):
+        await house.iam.inline_policies.delete(grant, "p")

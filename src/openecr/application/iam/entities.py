@@ -22,6 +22,7 @@ from openecr.domain.iam_errors import (
     EntityAlreadyExists,
     IamLimitExceeded,
     NoSuchEntity,
+    UnmodifiableEntity,
 )
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.ports.ids import Ids
@@ -33,6 +34,8 @@ DELETE_KEYS_FIRST = "Cannot delete entity, must delete access keys first."
 DELETE_POLICIES_FIRST = "Cannot delete entity, must delete policies first."
 DETACH_POLICIES_FIRST = "Cannot delete entity, must detach all policies first."
 REMOVE_USERS_FIRST = "Cannot delete entity, must remove users from group first."
+
+SERVICE_ROLE_PATH = "/aws-service-role/"
 
 E = TypeVar("E", bound=Entity)
 
@@ -91,6 +94,15 @@ def require_same(connection: Connection, grants: tuple[Grant, ...]) -> Entity:
     found = [_require(connection, grant, Entity) for grant in grants]
     assert len({entity.unique_id for entity in found}) == 1, "the row names one entity"
     return found[0]
+
+
+def check_modifiable(entity: Entity) -> None:
+    """Raise UnmodifiableEntity for a service-linked role, whose policies and trust are its service's alone."""
+    if isinstance(entity, IamRole) and entity.path.startswith(SERVICE_ROLE_PATH):
+        raise UnmodifiableEntity(
+            message=f"Cannot perform the operation on the protected role '{entity.name}' - "
+            "this role is only modifiable by AWS"
+        )
 
 
 def find_named(connection: Connection, account_id: str, kind: EntityKind, name: str) -> Entity:

@@ -24,12 +24,13 @@ class InlinePolicies:
     async def put(self, grant: Grant, name: str, document: str) -> None:
         """Add a policy or replace the one of that name; the text is kept as it is.
 
-        Raises NoSuchEntity, MalformedPolicyDocument, IamLimitExceeded.
+        Raises NoSuchEntity, MalformedPolicyDocument, IamLimitExceeded, UnmodifiableEntity.
         """
         check_document(document, DocumentKind.IDENTITY)
 
         def unit(connection: Connection) -> None:
             owner = entities.require_entity(connection, grant)
+            entities.check_modifiable(owner)
             others = inline_policies.list_all(connection, owner.unique_id)
             others.pop(name, None)
             limit = self._max_characters(owner.kind)
@@ -66,10 +67,11 @@ class InlinePolicies:
         return cut_page(await self._database.scan(scan), page.limit, lambda name: name)
 
     async def delete(self, grant: Grant, name: str) -> None:
-        """Remove a policy. Raises NoSuchEntity."""
+        """Remove a policy. Raises NoSuchEntity, UnmodifiableEntity."""
 
         def unit(connection: Connection) -> None:
             owner = entities.require_entity(connection, grant)
+            entities.check_modifiable(owner)
             if not inline_policies.remove(connection, owner.unique_id, name):
                 raise _missing(owner.kind, name)
             accounts.raise_epoch(connection, owner.account_id)
