@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from openecr.application.decisions import Decided, Decisions
 from openecr.application.iam.entities import locate
 from openecr.application.identities import Identities
+from openecr.domain.audit import explain, explanation_of
 from openecr.domain.callers import Caller, RequestContext, WebIdentity
 from openecr.domain.decisions import Check, Decision, Grant, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
@@ -26,7 +27,7 @@ class Authorizer:
         """Return a grant whose decision is ALLOW. Raises AccessDenied with AWS's sentence."""
         grant = await self.decide(caller, context, requirement)
         if grant.decision is not Decision.ALLOW:
-            raise AccessDenied(message=denial(grant))
+            raise AccessDenied(message=denial(grant), explanation=explanation_of(grant))
         return grant
 
     async def decide(self, caller: Caller, context: RequestContext, requirement: Requirement) -> Grant:
@@ -83,7 +84,7 @@ class Authorizer:
             action=decided.action,
             repository=repository if is_allowed else None,
             located=located if is_allowed else None,
-            check=_check(caller, requirement, decided),
+            check=_check(caller, context, requirement, decided),
         )
 
 
@@ -104,7 +105,9 @@ def _sentence(caller: Caller, requirement: Requirement, action: str, verdict: Ve
     )
 
 
-def _check(caller: Caller, requirement: Requirement, decided: Decided) -> Check | None:
+def _check(
+    caller: Caller, context: RequestContext, requirement: Requirement, decided: Decided
+) -> Check | None:
     recheck = decided.recheck
     if recheck is None:
         return None
@@ -112,6 +115,12 @@ def _check(caller: Caller, requirement: Requirement, decided: Decided) -> Check 
     def check(keys: Mapping[str, tuple[str, ...]]) -> None:
         verdict = recheck(keys)
         if verdict.decision is not Decision.ALLOW:
-            raise AccessDenied(message=_sentence(caller, requirement, decided.action, verdict))
+            action = decided.action
+            raise AccessDenied(
+                message=_sentence(caller, requirement, action, verdict),
+                explanation=explain(
+                    caller, context, requirement, verdict, action=action, keys=tuple(keys.items())
+                ),
+            )
 
     return check

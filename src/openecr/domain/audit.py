@@ -20,7 +20,7 @@ from openecr.domain.callers import (
     User,
     WebIdentity,
 )
-from openecr.domain.decisions import AuditRecord, Grant
+from openecr.domain.decisions import AuditRecord, Grant, Requirement, Verdict
 from openecr.domain.registries import PARTITION
 
 TEXT_MAX_CHARACTERS = 512
@@ -325,7 +325,20 @@ def read_only_text(event: AuditEvent) -> str:
 
 def explanation_of(grant: Grant) -> Mapping[str, object]:
     """Return why a decision was what it was, for the operator alone: it names policies that no client may hear of."""
-    requirement, verdict = grant.requirement, grant.verdict
+    requirement = grant.requirement
+    return explain(grant.caller, grant.context, requirement, grant.verdict, action=grant.action)
+
+
+def explain(
+    caller: Caller,
+    context: RequestContext,
+    requirement: Requirement,
+    verdict: Verdict,
+    *,
+    action: str,
+    keys: Sequence[tuple[str, tuple[str, ...]]] = (),
+) -> Mapping[str, object]:
+    """Return why a verdict was what it was. `keys` are those that the writing transaction knew."""
     statement = verdict.statement
     return {
         "decision": verdict.decision.value,
@@ -338,16 +351,17 @@ def explanation_of(grant: Grant) -> Mapping[str, object]:
             "sid": statement.sid,
         },
         "missing": None if verdict.missing is None else verdict.missing.value,
+        "action": action or requirement.actions[0],
         "actions": list(requirement.actions),
         "mode": requirement.mode.value,
         "resource": clean(requirement.resource),
-        "principal": grant.caller.arn,
+        "principal": caller.arn,
         "context": {
-            "aws:SourceIp": clean(grant.context.source_address),
-            "aws:SecureTransport": str(grant.context.is_secure_transport).lower(),
-            "aws:RequestedRegion": grant.context.region,
-            "aws:CurrentTime": instant_text(grant.context.requested_at),
-            **_bounded_keys(requirement.context_keys),
+            "aws:SourceIp": clean(context.source_address),
+            "aws:SecureTransport": str(context.is_secure_transport).lower(),
+            "aws:RequestedRegion": context.region,
+            "aws:CurrentTime": instant_text(context.requested_at),
+            **_bounded_keys((*requirement.context_keys, *keys)),
         },
     }
 

@@ -252,6 +252,7 @@ def test_an_explanation_names_the_statement_that_denied() -> None:
             "sid": "No",
         },
         "missing": None,
+        "action": "ecr:BatchGetImage",
         "actions": ["ecr:BatchGetImage"],
         "mode": "ALL_OF",
         "resource": ARN,
