@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from openecr.domain.callers import (
     Caller,
     FederatedUser,
+    RequestContext,
     RoleSession,
     Root,
     Service,
