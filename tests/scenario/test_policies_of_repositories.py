@@ -1,0 +1,270 @@
+"""Owners let others in and keep their own out: policies of repositories and registries, on both faces."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization, in_process_driver
+from tests.scenario.images import Registry, SmallImage, digest_of, error_of
+
+STRANGER = "111122223333"
+ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
+Users = Callable[..., tuple[str, str]]
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    """A policy as somebody writes it."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(principal: Any, *actions: str, **more: Any) -> dict[str, Any]:
+    """A statement of a repository's policy."""
+    return {"Effect": "Allow", "Principal": principal, "Action": list(actions), **more}
+
+
+def told(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:
+    """Code and sentence."""
+    found = error.value.response["Error"]
+    return found["Code"], found["Message"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
+    with in_process_driver(tmp_path_factory.mktemp("policies")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def stranger(server: InProcessDriver) -> tuple[str, str]:
+    key = server.call(server.server.parts.accounts.create, STRANGER)
+    return key.access_key_id, key.secret
+
+
+@pytest.fixture(scope="module")
+def users(server: InProcessDriver, stranger: tuple[str, str]) -> Users:
+    """Make a user of the first account, or of the stranger's, with statements of its own; gives its key."""
+
+    def make(name: str, *statements: dict[str, Any], is_strange: bool = False) -> tuple[str, str]:
+        iam = server.client("iam", key=stranger if is_strange else None)
+        iam.create_user(UserName=name)
+        if statements:
+            iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=policy(*statements))
+        made = iam.create_access_key(UserName=name)["AccessKey"]
+        return made["AccessKeyId"], made["SecretAccessKey"]
+
+    return make
+
+
+LOGIN = {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}
+PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+
+def pushed(server: InProcessDriver, name: str) -> SmallImage:
+    ecr = server.client()
+    ecr.create_repository(repositoryName=name)
+    image = SmallImage.named(name)
+    Registry(server, authorization(ecr), name).push(image, "v1")
+    return image
+
+
+def test_a_policy_is_kept_as_ecr_lays_it_out(server: InProcessDriver, users: Users) -> None:
+    ecr = server.client()
+    ecr.create_repository(repositoryName="laid/out")
+    with pytest.raises(ClientError) as missing:
+        ecr.get_repository_policy(repositoryName="laid/out")
+    assert told(missing) == (
+        "RepositoryPolicyNotFoundException",
+        "Repository policy does not exist for the repository with name 'laid/out' "
+        f"in the registry with id '{ACCOUNT}'",
+    )
+    text = policy(allow({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, *PULL, Sid="let them pull"))
+    said = ecr.set_repository_policy(repositoryName="laid/out", policyText=text)
+    assert said["policyText"] == (
+        "{\n"
+        '  "Version" : "2012-10-17",\n'
+        '  "Statement" : [ {\n'
+        '    "Effect" : "Allow",\n'
+        '    "Principal" : {\n'
+        f'      "AWS" : "arn:aws:iam::{ACCOUNT}:root"\n'
+        "    },\n"
+        '    "Action" : [ "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer" ],\n'
+        '    "Sid" : "let them pull"\n'
+        "  } ]\n"
+        "}"
+    )
+    assert ecr.get_repository_policy(repositoryName="laid/out")["policyText"] == said["policyText"]
+    assert ecr.delete_repository_policy(repositoryName="laid/out")["policyText"] == said["policyText"]
+    with pytest.raises(ClientError):
+        ecr.delete_repository_policy(repositoryName="laid/out")
+
+
+@pytest.mark.parametrize(
+    ("text", "constraint"),
+    [
+        ("{", "Invalid repository policy provided"),
+        (policy({"Effect": "Allow", "Action": "ecr:*"}), "Invalid repository policy provided"),
+        (policy(allow("*")), "Invalid repository policy provided"),
+        (
+            policy(allow({"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"}, "ecr:*")),
+            "Principal not found",
+        ),
+        (policy(allow({"AWS": "999999999999"}, "ecr:*")), "Principal not found"),
+    ],
+)
+def test_what_is_no_policy_is_refused_in_ecrs_words(
+    server: InProcessDriver, text: str, constraint: str
+) -> None:
+    ecr = server.client()
+    if not any(each["repositoryName"] == "refused" for each in ecr.describe_repositories()["repositories"]):
+        ecr.create_repository(repositoryName="refused")
+    with pytest.raises(ClientError) as refused:
+        ecr.set_repository_policy(repositoryName="refused", policyText=text)
+    assert told(refused) == (
+        "InvalidParameterException",
+        f"Invalid parameter at 'PolicyText' failed to satisfy constraint: '{constraint}'",
+    )
+
+
+def test_nobody_locks_himself_out_unless_he_insists(server: InProcessDriver, users: Users) -> None:
+    server.client().create_repository(repositoryName="locked")
+    keeper = server.client(key=users("keeper", {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}))
+    text = policy({**allow("*", "ecr:SetRepositoryPolicy"), "Effect": "Deny"})
+    with pytest.raises(ClientError) as refused:
+        keeper.set_repository_policy(repositoryName="locked", policyText=text)
+    assert told(refused)[0] == "InvalidParameterException"
+    keeper.set_repository_policy(repositoryName="locked", policyText=text, force=True)
+    with pytest.raises(ClientError) as denied:
+        keeper.set_repository_policy(repositoryName="locked", policyText=policy(allow("*", *PULL)))
+    assert told(denied) == (
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{ACCOUNT}:user/keeper is not authorized to perform: ecr:SetRepositoryPolicy on "
+        f"resource: {ARN}/locked with an explicit deny in a resource-based policy",
+    )
+    server.client().set_repository_policy(repositoryName="locked", policyText=policy(allow("*", *PULL)))
+
+
+def test_a_policy_that_denies_binds_root_too(server: InProcessDriver) -> None:
+    pushed(server, "bound")
+    ecr = server.client()
+    denied = {**allow("*", "ecr:BatchGetImage"), "Effect": "Deny"}
+    ecr.set_repository_policy(repositoryName="bound", policyText=policy(denied))
+    answer = Registry(server, authorization(ecr), "bound").call("GET", "/manifests/v1")
+    assert answer.status == 403
+    assert error_of(answer)[2] == (
+        f"User: arn:aws:iam::{ACCOUNT}:root is not authorized to perform: ecr:BatchGetImage on resource: "
+        f"{ARN}/bound with an explicit deny in a resource-based policy"
+    )
+
+
+def test_another_accounts_user_pulls_once_both_sides_allow(
+    server: InProcessDriver, stranger: tuple[str, str], users: Users
+) -> None:
+    image = pushed(server, "across")
+    key = users("puller", LOGIN, is_strange=True)
+    registry = Registry(server, authorization(server.client(key=key)), "across")
+
+    def pulled() -> tuple[int, str]:
+        answer = registry.call("GET", "/manifests/v1")
+        return answer.status, "" if answer.status == 200 else error_of(answer)[2]
+
+    head = (
+        f"User: arn:aws:iam::{STRANGER}:user/puller is not authorized to perform: ecr:BatchGetImage on "
+        f"resource: {ARN}/across because no"
+    )
+    assert pulled() == (403, f"{head} resource-based policy allows the ecr:BatchGetImage action")
+    server.client().set_repository_policy(
+        repositoryName="across", policyText=policy(allow({"AWS": STRANGER}, *PULL))
+    )
+    assert pulled() == (403, f"{head} identity-based policy allows the ecr:BatchGetImage action")
+    statement = {"Effect": "Allow", "Action": [*PULL], "Resource": f"{ARN}/across"}
+    server.client("iam", key=stranger).put_user_policy(
+        UserName="puller", PolicyName="more", PolicyDocument=policy(statement)
+    )
+    assert pulled() == (200, "")
+    assert registry.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
+    found = server.client(key=key).batch_get_image(
+        registryId=ACCOUNT, repositoryName="across", imageIds=[{"imageTag": "v1"}]
+    )
+    assert [each["imageManifest"].encode() for each in found["images"]] == [image.manifest()]
+    server.client().delete_repository_policy(repositoryName="across")
+    assert pulled()[0] == 403
+
+
+def test_a_user_that_is_made_again_is_another_one(server: InProcessDriver, users: Users) -> None:
+    pushed(server, "again")
+    iam, ecr = server.client("iam"), server.client()
+    key = users("phoenix", LOGIN)
+    arn = f"arn:aws:iam::{ACCOUNT}:user/phoenix"
+    user_id = iam.get_user(UserName="phoenix")["User"]["UserId"]
+    ecr.set_repository_policy(repositoryName="again", policyText=policy(allow({"AWS": arn}, *PULL)))
+    assert (
+        Registry(server, authorization(server.client(key=key)), "again").call("GET", "/manifests/v1").status
+        == 200
+    )
+    iam.delete_access_key(UserName="phoenix", AccessKeyId=key[0])
+    iam.delete_user_policy(UserName="phoenix", PolicyName="own")
+    iam.delete_user(UserName="phoenix")
+    shown = json.loads(ecr.get_repository_policy(repositoryName="again")["policyText"])
+    assert shown["Statement"][0]["Principal"] == {"AWS": user_id}
+    key = users("phoenix", LOGIN)
+    assert (
+        Registry(server, authorization(server.client(key=key)), "again").call("GET", "/manifests/v1").status
+        == 403
+    )
+
+
+def test_a_registrys_policy_is_about_all_its_repositories(server: InProcessDriver, users: Users) -> None:
+    pushed(server, "team/one")
+    pushed(server, "other/two")
+    ecr = server.client()
+    key = users("reader", LOGIN)
+    with pytest.raises(ClientError) as missing:
+        ecr.get_registry_policy()
+    assert told(missing)[0] == "RegistryPolicyNotFoundException"
+    statement = allow(
+        {"AWS": f"arn:aws:iam::{ACCOUNT}:user/reader"}, "ecr:BatchGetImage", Resource=f"{ARN}/team/*"
+    )
+    ecr.put_registry_policy(policyText=policy(statement))
+    login = authorization(server.client(key=key))
+    assert Registry(server, login, "team/one").call("GET", "/manifests/v1").status == 200
+    assert Registry(server, login, "other/two").call("GET", "/manifests/v1").status == 403
+    ecr.put_account_setting(name="REGISTRY_POLICY_SCOPE", value="V1")
+    assert Registry(server, login, "team/one").call("GET", "/manifests/v1").status == 403
+    with pytest.raises(ClientError) as refused:
+        ecr.put_registry_policy(policyText=policy(statement))
+    assert told(refused)[1].endswith("'Invalid registry policy provided'")
+    ecr.put_account_setting(name="REGISTRY_POLICY_SCOPE", value="V2")
+    ecr.delete_registry_policy()
+    assert Registry(server, login, "team/one").call("GET", "/manifests/v1").status == 403
+
+
+def test_a_repositorys_tags_decide(server: InProcessDriver, users: Users) -> None:
+    pushed(server, "tagged")
+    ecr = server.client()
+    key = users(
+        "careful",
+        LOGIN,
+        {"Effect": "Allow", "Action": [*PULL], "Resource": "*"},
+        {
+            "Effect": "Deny",
+            "Action": "ecr:*",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"ecr:ResourceTag/Env": "prod"}},
+        },
+    )
+    registry = Registry(server, authorization(server.client(key=key)), "tagged")
+    assert registry.call("GET", "/manifests/v1").status == 200
+    ecr.tag_resource(resourceArn=f"{ARN}/tagged", tags=[{"Key": "env", "Value": "prod"}])
+    answer = registry.call("GET", "/manifests/v1")
+    assert (
+        answer.status,
+        error_of(answer)[2].endswith("with an explicit deny in an identity-based policy"),
+    ) == (
+        403,
+        True,
+    )
+    ecr.untag_resource(resourceArn=f"{ARN}/tagged", tagKeys=["env"])
+    assert registry.call("GET", "/manifests/v1").status == 200
