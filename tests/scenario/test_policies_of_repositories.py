@@ -77,8 +77,10 @@ def test_a_policy_is_kept_as_ecr_lays_it_out(server: InProcessDriver, users: Use
         ecr.get_repository_policy(repositoryName="laid/out")
     assert told(missing) == (
         "RepositoryPolicyNotFoundException",
-        "Repository policy does not exist for the repository with name 'laid/out' "
-        f"in the registry with id '{ACCOUNT}'",
+        (
+            "Repository policy does not exist for the repository with name 'laid/out' "
+            f"in the registry with id '{ACCOUNT}'"
+        ),
     )
     text = policy(allow({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, *PULL, Sid="let them pull"))
     said = ecr.set_repository_policy(repositoryName="laid/out", policyText=text)
@@ -140,8 +142,10 @@ def test_nobody_locks_himself_out_unless_he_insists(server: InProcessDriver, use
         keeper.set_repository_policy(repositoryName="locked", policyText=policy(allow("*", *PULL)))
     assert told(denied) == (
         "AccessDeniedException",
-        f"User: arn:aws:iam::{ACCOUNT}:user/keeper is not authorized to perform: ecr:SetRepositoryPolicy on "
-        f"resource: {ARN}/locked with an explicit deny in a resource-based policy",
+        (
+            f"User: arn:aws:iam::{ACCOUNT}:user/keeper is not authorized to perform: ecr:SetRepositoryPolicy on "
+            f"resource: {ARN}/locked with an explicit deny in a resource-based policy"
+        ),
     )
     server.client().set_repository_policy(repositoryName="locked", policyText=policy(allow("*", *PULL)))
 

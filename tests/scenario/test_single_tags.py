@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization, in_process_driver
-from tests.scenario.images import INDEX_TYPE, MANIFEST_TYPE, Answer, Registry, SmallImage, digest_of, error_of
+from tests.scenario.drivers import ACCOUNT, REGION, Answer, InProcessDriver, authorization, in_process_driver
+from tests.scenario.images import INDEX_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
 
 ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
 EVERYTHING = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
