@@ -27,8 +27,8 @@ def allow(principal: Any, *actions: str, **more: Any) -> dict[str, Any]:
 
 def told(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:
     """Code and sentence."""
-    found = error.value.response["Error"]
-    return found["Code"], found["Message"]
+    found: Any = error.value.response
+    return found["Error"]["Code"], found["Error"]["Message"]
 
 
 @pytest.fixture(scope="module")
