@@ -272,3 +272,23 @@ def test_a_repositorys_tags_decide(server: InProcessDriver, users: Users) -> Non
     )
     ecr.untag_resource(resourceArn=f"{ARN}/tagged", tagKeys=["env"])
     assert registry.call("GET", "/manifests/v1").status == 200
+
+
+def test_an_upload_belongs_to_who_began_it(server: InProcessDriver, users: Users) -> None:
+    server.client().create_repository(repositoryName="uploads")
+    everything = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+    mine, theirs = (
+        Registry(server, authorization(server.client(key=users(name, everything))), "uploads")
+        for name in ("first", "second")
+    )
+    path = mine.start_upload()
+    for method, more in (("GET", ""), ("PATCH", ""), ("PUT", f"?digest={digest_of(b'x')}"), ("DELETE", "")):
+        answer = theirs.call(method, f"{path}{more}", b"x" if method in {"PATCH", "PUT"} else b"")
+        assert error_of(answer)[:2] == (404, "BLOB_UPLOAD_UNKNOWN"), method
+    upload_id = path.rpartition("/")[2]
+    with pytest.raises(ClientError) as missing:
+        server.client().complete_layer_upload(
+            repositoryName="uploads", uploadId=upload_id, layerDigests=[digest_of(b"x")]
+        )
+    assert told(missing)[0] == "UploadNotFoundException"
+    assert mine.call("PUT", f"{path}?digest={digest_of(b'x')}", b"x").status == 201

@@ -95,6 +95,7 @@ class Uploads:
         upload = Upload(
             id=self._ids.uuid(),
             repository_id=repository.id,
+            owner=_owner(grant),
             received_bytes=0,
             epoch=0,
             started_at=self._clock.now(),
@@ -117,7 +118,7 @@ class Uploads:
         """Return an open session. Raises UploadNotFound."""
         repository = grant.require_repository()
         found = await self._database.read(
-            lambda connection: uploads.find(connection, repository.id, upload_id)
+            lambda connection: uploads.find(connection, repository.id, upload_id, _owner(grant))
         )
         if found is None:
             raise _not_found(repository, upload_id)
@@ -140,7 +141,7 @@ class Uploads:
         """
         repository = grant.require_repository()
         await self._blobs.check_space()
-        part = await self._take(repository, upload_id, first_byte)
+        part = await self._take(repository, upload_id, _owner(grant), first_byte)
         received = await self._receive(part, chunks, length_bytes)
         return await self._keep(part, received)
 
@@ -165,7 +166,7 @@ class Uploads:
             _check_offset(upload, first_byte)
         else:
             await self._blobs.check_space()
-            part = await self._take(repository, upload_id, first_byte)
+            part = await self._take(repository, upload_id, _owner(grant), first_byte)
             received = await self._receive(part, chunks, None)
             digest = received.match_of_whole(part, digests)
             if digest is not None and rules is FinishRules.REGISTRY:
@@ -224,7 +225,7 @@ class Uploads:
         repository = grant.require_repository()
 
         def unit(connection: Connection) -> None:
-            if uploads.find(connection, repository.id, upload_id) is None:
+            if uploads.find(connection, repository.id, upload_id, _owner(grant)) is None:
                 raise _not_found(repository, upload_id)
             self._remove(connection, upload_id)
 
@@ -233,7 +234,9 @@ class Uploads:
 
     # --- one part ---
 
-    async def _take(self, repository: Repository, upload_id: str, first_byte: int | None) -> _Part:
+    async def _take(
+        self, repository: Repository, upload_id: str, owner: str, first_byte: int | None
+    ) -> _Part:
         """Take the session: whoever held it until now can record nothing any more."""
         location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
@@ -241,7 +244,7 @@ class Uploads:
 
         def unit(connection: Connection) -> _Part:
             repositories.require_live(connection, repository)
-            found = uploads.find(connection, repository.id, upload_id)
+            found = uploads.find(connection, repository.id, upload_id, owner)
             if found is None:
                 raise _not_found(repository, upload_id)
             _check_offset(found, first_byte)
@@ -337,7 +340,7 @@ class Uploads:
 
     def _lost(self, connection: Connection, part: _Part) -> InvalidLayerPart | UploadNotFound:
         """Return what to tell a request whose session was taken, or ended, by another one."""
-        found = uploads.find(connection, part.repository.id, part.upload.id)
+        found = uploads.find(connection, part.repository.id, part.upload.id, part.upload.owner)
         if found is None:
             return _not_found(part.repository, part.upload.id)
         return InvalidLayerPart(
@@ -391,7 +394,7 @@ class Uploads:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
             return parts[0].location
-        whole = await self._take(repository, upload.id, upload.received_bytes)
+        whole = await self._take(repository, upload.id, upload.owner, upload.received_bytes)
         return await self._blobs.assemble([part.location for part in parts], whole.location)
 
     def _commit(
@@ -410,7 +413,7 @@ class Uploads:
         """
         now = self._clock.now()
         repositories.require_live(connection, repository)
-        current = uploads.find(connection, repository.id, upload.id)
+        current = uploads.find(connection, repository.id, upload.id, upload.owner)
         if current is None:
             raise _not_found(repository, upload.id)
         _check_offset(current, upload.received_bytes)
@@ -447,6 +450,11 @@ def _check_offset(upload: Upload, first_byte: int | None) -> None:
         raise InvalidLayerPart(
             upload_id=upload.id, first_byte=first_byte, received_bytes=upload.received_bytes
         )
+
+
+def _owner(grant: Grant) -> str:
+    """Return whose uploads a request may see: sessions of one role share theirs."""
+    return f"{grant.caller.account_id}/{grant.caller.unique_id}"
 
 
 def _not_found(repository: Repository, upload_id: str) -> UploadNotFound:

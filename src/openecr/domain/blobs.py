@@ -57,10 +57,14 @@ class LayerFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """An open upload session. `received_bytes` is the offset at which the next part must start."""
+    """An open upload session. `received_bytes` is the offset at which the next part must start.
+
+    `owner` is the principal (account and unique id) that began it: nobody else's requests find it.
+    """
 
     id: str
     repository_id: int
+    owner: str
     received_bytes: int
     epoch: int
     started_at: int

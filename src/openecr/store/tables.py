@@ -173,6 +173,8 @@ UPLOADS = Table(
     Column("epoch", BIG, nullable=False),
     Column("started_at", BIG, nullable=False),
     Column("expires_at", BIG, nullable=False, index=True),
+    # The principal that began it; empty: it was begun before there were any but roots.
+    Column("owner", TEXT, nullable=False, server_default=text("''")),
     sqlite_strict=True,
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, literal_column, or_, select, update
 
 from openecr.domain.blobs import Upload
 from openecr.store.connections import Connection, Row
@@ -15,12 +15,17 @@ _U = UPLOADS.c
 _P = UPLOAD_PARTS.c
 
 FIND = Statement(
-    select(_U.id, _U.repository_id, _U.received_bytes, _U.epoch, _U.started_at, _U.expires_at).where(
-        _U.id == bindparam("upload_id"), _U.repository_id == bindparam("repository_id")
+    select(
+        _U.id, _U.repository_id, _U.owner, _U.received_bytes, _U.epoch, _U.started_at, _U.expires_at
+    ).where(
+        _U.id == bindparam("upload_id"),
+        _U.repository_id == bindparam("repository_id"),
+        or_(_U.owner == bindparam("the_owner"), _U.owner == literal_column("''")),
     )
 )
 ADD = Statement(
-    insert(UPLOADS), columns=("id", "repository_id", "received_bytes", "epoch", "started_at", "expires_at")
+    insert(UPLOADS),
+    columns=("id", "repository_id", "owner", "received_bytes", "epoch", "started_at", "expires_at"),
 )
 COUNT = Statement(
     select(func.count()).select_from(UPLOADS).where(_U.repository_id == bindparam("repository_id"))
@@ -95,10 +100,11 @@ class Part:
 
 
 def _from_row(row: Row) -> Upload:
-    identifier, repository_id, received_bytes, epoch, started_at, expires_at = row
+    identifier, repository_id, owner, received_bytes, epoch, started_at, expires_at = row
     return Upload(
         id=identifier,
         repository_id=repository_id,
+        owner=owner,
         received_bytes=received_bytes,
         epoch=epoch,
         started_at=started_at,
@@ -106,9 +112,9 @@ def _from_row(row: Row) -> Upload:
     )
 
 
-def find(connection: Connection, repository_id: int, upload_id: str) -> Upload | None:
-    """Return an open upload of a repository."""
-    row = connection.fetch_one(FIND, upload_id=upload_id, repository_id=repository_id)
+def find(connection: Connection, repository_id: int, upload_id: str, owner: str) -> Upload | None:
+    """Return an open upload of a repository and a principal."""
+    row = connection.fetch_one(FIND, upload_id=upload_id, repository_id=repository_id, the_owner=owner)
     return None if row is None else _from_row(row)
 
 
@@ -118,6 +124,7 @@ def add(connection: Connection, upload: Upload) -> None:
         ADD,
         id=upload.id,
         repository_id=upload.repository_id,
+        owner=upload.owner,
         received_bytes=upload.received_bytes,
         epoch=upload.epoch,
         started_at=upload.started_at,

@@ -6,7 +6,7 @@ from openecr.application.running_digests import UPLOADS_KEPT, RunningDigest, Run
 from openecr.domain.blobs import Upload
 from openecr.domain.digests import Digest
 
-UPLOAD = Upload(id="1", repository_id=1, received_bytes=0, epoch=0, started_at=0, expires_at=1)
+UPLOAD = Upload(id="1", repository_id=1, owner="1", received_bytes=0, epoch=0, started_at=0, expires_at=1)
 
 
 def digest_of(content: bytes) -> RunningDigest:
