@@ -37,14 +37,22 @@ IMAGE = SmallImage.named("audited")
 _ALLOW_NOTHING = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]}
 )
-_TRUST = json.dumps(
+_ANOTHER = {"AWS": "arn:aws:iam::111122223333:root"}
+_LET_ANOTHER_PULL = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": _ANOTHER, "Action": "ecr:BatchGetImage"}],
+    }
+)
+_LET_ANOTHER_REPLICATE = json.dumps(
     {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
-                "Principal": {"AWS": "arn:aws:iam::000000000000:root"},
-                "Action": "sts:AssumeRole",
+                "Principal": _ANOTHER,
+                "Action": "ecr:ReplicateImage",
+                "Resource": "arn:aws:ecr:us-east-1:000000000000:repository/*",
             }
         ],
     }
@@ -115,6 +123,10 @@ ECR_STEPS = (
         imageManifestMediaType=MANIFEST_TYPE,
     ),
     _app("BatchDeleteImage", imageIds=[{"imageTag": "v1"}]),
+    _app("SetRepositoryPolicy", policyText=_LET_ANOTHER_PULL),
+    _app("DeleteRepositoryPolicy"),
+    _ecr("PutRegistryPolicy", policyText=_LET_ANOTHER_REPLICATE),
+    _ecr("DeleteRegistryPolicy"),
     _app("DeleteRepository", force=True),
 )
 
