@@ -352,13 +352,13 @@ async def test_an_account_sees_its_own_events_and_those_that_others_made_in_it(h
     assert await house.ids(account_id="333333333333") == []
 
 
-async def searched(house: House, limit: int = 10_000, **wanted: Any) -> list[tuple[str, str]]:
+async def searched(
+    house: House, limit: int = 10_000, *, since: int = 0, **wanted: Any
+) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     after: str | None = None
     while True:
-        page = await house.lookup.search(
-            Search(**({"since": 0} | wanted)), PageRequest(limit=limit, after=after)
-        )
+        page = await house.lookup.search(Search(since=since, **wanted), PageRequest(limit=limit, after=after))
         found += [(received.event.request_id, received.account_id) for received in page.items]
         after = page.after
         if after is None:

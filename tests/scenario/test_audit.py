@@ -52,6 +52,12 @@ def stranger(server: InProcessDriver) -> tuple[str, str]:
     return key.access_key_id, key.secret
 
 
+def response_of(raised: pytest.ExceptionInfo[ClientError]) -> dict[str, Any]:
+    """What botocore read of an error."""
+    response: Any = raised.value.response
+    return dict(response)
+
+
 def flush(server: InProcessDriver) -> None:
     server.call(server.server.parts.trail.flush)
 
@@ -229,7 +235,7 @@ def test_a_denial_is_told_to_both_accounts_and_explained_to_the_operator(
     with pytest.raises(ClientError) as raised:
         server.client(key=stranger).describe_images(repositoryName="any/app", registryId=ACCOUNT)
     flush(server)
-    request_id = raised.value.response["ResponseMetadata"]["RequestId"]
+    request_id = response_of(raised)["ResponseMetadata"]["RequestId"]
     attributes = [{"AttributeKey": "EventName", "AttributeValue": "DescribeImages"}]
 
     told = [
@@ -243,7 +249,7 @@ def test_a_denial_is_told_to_both_accounts_and_explained_to_the_operator(
     assert len({event["sharedEventID"] for event in told}) == 1
     assert len({event["eventID"] for event in told}) == 2
     assert {event["errorCode"] for event in told} == {"AccessDenied"}
-    assert {event["errorMessage"] for event in told} == {raised.value.response["Error"]["Message"]}
+    assert {event["errorMessage"] for event in told} == {response_of(raised)["Error"]["Message"]}
     assert "IMPLICIT_DENY" not in json.dumps(told)
     assert explanation(server, request_id)["missing"] == "resource-based"
     assert explanation(server, request_id)["principal"] == f"arn:aws:iam::{STRANGER}:root"
@@ -332,7 +338,7 @@ def test_what_cannot_be_looked_up_is_told(server: InProcessDriver, given: dict[s
     with pytest.raises(ClientError) as raised:
         server.client("cloudtrail").lookup_events(**given)
 
-    assert raised.value.response["Error"]["Code"] == code
+    assert response_of(raised)["Error"]["Code"] == code
 
 
 def test_who_has_no_policy_may_not_look_events_up(server: InProcessDriver) -> None:
@@ -342,7 +348,7 @@ def test_who_has_no_policy_may_not_look_events_up(server: InProcessDriver) -> No
     with pytest.raises(ClientError) as raised:
         server.client("cloudtrail", key=(key["AccessKeyId"], key["SecretAccessKey"])).lookup_events()
 
-    assert raised.value.response["Error"]["Message"] == (
+    assert response_of(raised)["Error"]["Message"] == (
         f"User: arn:aws:iam::{ACCOUNT}:user/nosy is not authorized to perform: cloudtrail:LookupEvents "
         "on resource: * because no identity-based policy allows the cloudtrail:LookupEvents action"
     )
