@@ -69,20 +69,20 @@ def test_whatever_is_given_what_is_kept_is_bounded(value: object) -> None:
     assert b"\\u0000" not in msgspec.json.encode(kept)
 
 
-def longest(value: Any) -> int:
+def longest(value: object) -> int:
     """The most characters of a text, having looked that no list or map is long."""
     match value:
         case str():
             return len(value)
         case list():
-            return longest_of(cast("list[Any]", value))
+            return longest_of(cast("list[object]", value))
         case dict():
-            return longest_of(list(cast("dict[str, Any]", value).values()))
+            return longest_of(list(cast("dict[str, object]", value).values()))
         case _:
             return 0
 
 
-def longest_of(values: list[Any]) -> int:
+def longest_of(values: list[object]) -> int:
     assert len(values) <= 10
     return max(map(longest, values), default=0)
 
