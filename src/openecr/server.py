@@ -31,6 +31,7 @@ from openecr.application.accounts import Accounts
 from openecr.application.audit_trail import AuditTrail
 from openecr.application.authorization_tokens import TokenEnd
 from openecr.application.collection import Collection
+from openecr.application.explanations import Explanations
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.use_cases import UseCases
@@ -83,6 +84,7 @@ class Parts:
     pull_times: PullTimes
     key_uses: AccessKeyUses
     trail: AuditTrail
+    explanations: Explanations
     limits: Limits
     root_key: RootKey
     hosts: RegistryHosts
@@ -160,6 +162,13 @@ async def compose(
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,
+            explanations=Explanations(
+                database=metadata,
+                authorizer=use_cases.authorizer,
+                lookup=trail.lookup,
+                clock=clock,
+                region=settings.regions[0],
+            ),
             limits=limits,
             root_key=root_key,
             hosts=hosts,
@@ -420,6 +429,7 @@ class _Serving:
             stop=self._stop.set,
             key_changed=lambda key: self._key_changed(parts, key),
             audit=parts.trail.lookup,
+            explanations=parts.explanations,
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,
                 "pid": str(os.getpid()),

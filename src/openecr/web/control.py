@@ -16,6 +16,7 @@ import structlog
 
 from openecr.application.accounts import Accounts
 from openecr.application.audit_lookup import AuditLookup, Search
+from openecr.application.explanations import Explanations
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError, Unavailable
 from openecr.domain.pages import PageRequest
@@ -31,19 +32,32 @@ _CLOSE_SECONDS = 2
 _LOG = structlog.get_logger(__name__)
 
 
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to be explained: a denial by its request's id, or whether a principal may do a thing now."""
+
+    request_id: str = ""
+    principal: str = ""
+    action: str = ""
+    resource: str = "*"
+    context: dict[str, list[str]] = {}
+
+
 class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One question. `account` is for the commands on one account, `after` continues a list.
 
     `since` and `until` (instants), `principal` and `repository` say which events of the audit trail are wanted.
     """
 
-    command: Literal["account-create", "account-list", "account-rotate-key", "audit", "status", "stop"]
+    command: Literal[
+        "account-create", "account-list", "account-rotate-key", "audit", "explain", "status", "stop"
+    ]
     account: str = ""
     after: str | None = None
     since: int = 0
     until: int | None = None
     principal: str | None = None
     repository: str | None = None
+    question: Question = Question()
 
     @property
     def search(self) -> Search:
@@ -93,7 +107,7 @@ class AccountCommands:
                 return _told(key)
             case "account-list":
                 return await self._list(command.after)
-            case "audit" | "status" | "stop":
+            case "audit" | "explain" | "status" | "stop":
                 raise OperatorError(message="no server runs on this data folder")
 
     async def _list(self, after: str | None) -> dict[str, Any]:
@@ -124,6 +138,7 @@ class ControlServer:
         stop: Callable[[], None],
         key_changed: Callable[[RootKey], None],
         audit: AuditLookup,
+        explanations: Explanations,
         status: Callable[[], Mapping[str, str]],
     ) -> None:
         """`stop` ends the server, `key_changed` hears of a rotated root key, `status` says what is told of it."""
@@ -131,6 +146,7 @@ class ControlServer:
         self._commands = AccountCommands(accounts, key_changed=key_changed)
         self._stop = stop
         self._audit = audit
+        self._explanations = explanations
         self._status = status
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -198,11 +214,19 @@ class ControlServer:
                 return dict(self._status())
             case "audit":
                 return await page_of_events(self._audit, command.search, command.after)
+            case "explain":
+                return dict(await self._explain(command.question))
             case "stop":
                 self._stop()
                 return {}
             case _:
                 return await self._commands.obey(command)
+
+    async def _explain(self, question: Question) -> Mapping[str, object]:
+        if question.request_id:
+            return await self._explanations.of_request(question.request_id)
+        keys = {name: tuple(values) for name, values in question.context.items()}
+        return await self._explanations.explain(question.principal, question.action, question.resource, keys)
 
 
 def _told(key: RootKey) -> dict[str, Any]:

@@ -17,14 +17,23 @@ import pytest
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MasterKeyRing
-from openecr.application.accounts import Accounts
+from openecr.application.accounts import FIRST_ACCOUNT_ID, Accounts
 from openecr.application.audit_lookup import AuditLookup
+from openecr.application.authorization import Authorizer
+from openecr.application.explanations import Explanations
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
-from openecr.web.control import ACCOUNTS_PER_PAGE, LINE_MAX_BYTES, Command, ControlServer, short_address
+from openecr.web.control import (
+    ACCOUNTS_PER_PAGE,
+    LINE_MAX_BYTES,
+    Command,
+    ControlServer,
+    Question,
+    short_address,
+)
 
 ACCOUNT = "111111111111"
 
@@ -55,12 +64,20 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     )
     await accounts.ensure()
     told = Heard(data)
+    lookup = AuditLookup(metadata=database, activity=database)
     server = ControlServer(
         data / "control.sock",
         accounts=accounts,
         stop=told.stopped.set,
         key_changed=told.keys.append,
-        audit=AuditLookup(metadata=database, activity=database),
+        audit=lookup,
+        explanations=Explanations(
+            database=database,
+            authorizer=Authorizer(database=database),
+            lookup=lookup,
+            clock=SystemClock(),
+            region="us-east-1",
+        ),
         status=lambda: {"pid": "7"},
     )
     with socket.socket(socket.AF_UNIX) as dead, short_address(data / "control.sock") as address:
@@ -180,3 +197,38 @@ async def test_behind_a_dead_servers_socket_nobody_answers(tmp_path: Path) -> No
 async def test_where_no_server_runs_nobody_answers(tmp_path: Path) -> None:
     assert ask(tmp_path, Command(command="status")) is None
     assert ask(tmp_path / "absent", Command(command="status")) is None
+
+
+async def test_whether_somebody_may_do_a_thing_is_explained(heard: Heard) -> None:
+    root = f"arn:aws:iam::{FIRST_ACCOUNT_ID}:root"
+    told = await heard.ask(
+        command="explain", question=Question(principal=root, action="ecr:PutImage", context={"aws:x": ["1"]})
+    )
+    assert told is not None
+    assert (told["decision"], told["principal"], told["action"], told["resource"]) == (
+        "ALLOW",
+        root,
+        "ecr:PutImage",
+        "*",
+    )
+    assert told["context"]["aws:x"] == ["1"]
+    arn = "arn:aws:ecr:us-east-1:999999999999:repository/app"
+    told = await heard.ask(
+        command="explain", question=Question(principal=root, action="ecr:PutImage", resource=arn)
+    )
+    assert told is not None
+    assert (told["decision"], told["missing"]) == ("IMPLICIT_DENY", "resource-based")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(request_id="never"),
+        Question(principal="nobody", action="ecr:PutImage"),
+        Question(principal=f"arn:aws:iam::{FIRST_ACCOUNT_ID}:user/nobody", action="ecr:PutImage"),
+        Question(principal=f"arn:aws:iam::{FIRST_ACCOUNT_ID}:root", action="ecr:PutImage", resource="app"),
+    ],
+)
+async def test_what_cannot_be_explained_is_said_in_a_line(heard: Heard, question: Question) -> None:
+    with pytest.raises(OperatorError):
+        await heard.ask(command="explain", question=question)
