@@ -249,7 +249,13 @@ def test_a_denial_is_told_to_both_accounts_and_explained_to_the_operator(
     assert len({event["sharedEventID"] for event in told}) == 1
     assert len({event["eventID"] for event in told}) == 2
     assert {event["errorCode"] for event in told} == {"AccessDenied"}
-    assert {event["errorMessage"] for event in told} == {response_of(raised)["Error"]["Message"]}
+    assert told[1]["errorMessage"] == response_of(raised)["Error"]["Message"]
+    assert told[0]["userIdentity"] == {
+        "type": "AWSAccount",
+        "principalId": STRANGER,
+        "accountId": STRANGER,
+    }
+    assert f"arn:aws:iam::{STRANGER}" not in json.dumps(told[0])
     assert "IMPLICIT_DENY" not in json.dumps(told)
     assert explanation(server, request_id)["missing"] == "resource-based"
     assert explanation(server, request_id)["principal"] == f"arn:aws:iam::{STRANGER}:root"

@@ -211,7 +211,7 @@ def cloudtrail_form(event: AuditEvent, account_id: str) -> dict[str, object]:
     """Return the event as JSON of the account that receives it, in CloudTrail's order of members."""
     form: dict[str, object] = {
         "eventVersion": _VERSION,
-        "userIdentity": event.identity,
+        "userIdentity": _seen_identity(event, account_id),
         "eventTime": instant_text(event.requested_at),
         "eventSource": event.source,
         "eventName": event.name,
@@ -221,7 +221,7 @@ def cloudtrail_form(event: AuditEvent, account_id: str) -> dict[str, object]:
     }
     if event.error_code is not None:
         form["errorCode"] = event.error_code
-    if event.error_message is not None:
+    if event.error_message is not None and is_callers(event, account_id):
         form["errorMessage"] = event.error_message
     form |= {
         "requestParameters": event.parameters or None,
@@ -237,6 +237,19 @@ def cloudtrail_form(event: AuditEvent, account_id: str) -> dict[str, object]:
     if len(event.accounts) > 1:
         form["sharedEventID"] = _uuid(event, _SHARED)
     return form | {"eventCategory": "Management"}
+
+
+def is_callers(event: AuditEvent, account_id: str) -> bool:
+    """Tell whether an account's event is that of its own caller, and not of one in another account."""
+    return account_id == event.accounts[0]
+
+
+def _seen_identity(event: AuditEvent, account_id: str) -> Mapping[str, object]:
+    """Return who called. Of another account's callers no more is told than which one it was (CloudTrail)."""
+    if is_callers(event, account_id):
+        return event.identity
+    principal = event.identity.get("principalId")
+    return {"type": "AWSAccount", "principalId": principal, "accountId": event.identity.get("accountId")}
 
 
 def _resource(arn: str) -> dict[str, object]:
@@ -307,11 +320,11 @@ def _attributes(event: AuditEvent, account_id: str, attribute: Attribute) -> Seq
         Attribute.EVENT_ID: (event_id(event, account_id),),
         Attribute.EVENT_NAME: (event.name,),
         Attribute.READ_ONLY: (read_only_text(event),),
-        Attribute.USER_NAME: (event.user_name,),
+        Attribute.USER_NAME: (event.user_name if is_callers(event, account_id) else None,),
         Attribute.RESOURCE_TYPE: [resource_type(arn) for arn in event.resources],
         Attribute.RESOURCE_NAME: [*event.resources, *(arn.partition("/")[2] for arn in event.resources)],
         Attribute.EVENT_SOURCE: (event.source,),
-        Attribute.ACCESS_KEY_ID: (event.access_key_id,),
+        Attribute.ACCESS_KEY_ID: (event.access_key_id if is_callers(event, account_id) else None,),
     }
     return values[attribute]
 

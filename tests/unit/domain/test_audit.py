@@ -171,6 +171,26 @@ def test_an_event_across_accounts_is_both_accounts_with_ids_of_their_own() -> No
     assert (own["recipientAccountId"], owners["recipientAccountId"]) == (ACCOUNT, OTHER)
 
 
+def test_the_owner_learns_which_account_called_and_no_name_in_it() -> None:
+    user = User(account_id=ACCOUNT, access_key_id="AKIA", unique_id="AIDAX", name="ann")
+    denied = record(
+        user,
+        requirements=(requirement(OTHER),),
+        error_code="AccessDenied",
+        error_message=f"User: {user.arn} is not authorized",
+    )
+    event = event_of(denied)
+    form = cloudtrail_form(event, OTHER)
+
+    assert form["userIdentity"] == {"type": "AWSAccount", "principalId": "AIDAX", "accountId": ACCOUNT}
+    assert form["errorCode"] == "AccessDenied"
+    assert "ann" not in msgspec.json.encode(form).decode()
+    assert "AKIA" not in msgspec.json.encode(form).decode()
+    for attribute, value in ((Attribute.USER_NAME, "ann"), (Attribute.ACCESS_KEY_ID, "AKIA")):
+        assert has_attribute(event, ACCOUNT, attribute, value)
+        assert not has_attribute(event, OTHER, attribute, value)
+
+
 def test_an_events_id_is_a_uuid_that_tells_when_it_was() -> None:
     event = event_of(record())
 

@@ -11,6 +11,7 @@ from openecr.domain.audit import (
     AuditEvent,
     cloudtrail_form,
     event_id,
+    is_callers,
     read_only_text,
     resource_type,
 )
@@ -64,14 +65,15 @@ def _attribute(given: dict[str, Any]) -> tuple[Attribute, str]:
 
 
 def _told(event: AuditEvent, account_id: str) -> Output:
+    is_own = is_callers(event, account_id)
     return {
         "EventId": event_id(event, account_id),
         "EventName": event.name,
         "ReadOnly": read_only_text(event),
-        "AccessKeyId": event.access_key_id,
+        "AccessKeyId": event.access_key_id if is_own else None,
         "EventTime": event.requested_at,
         "EventSource": event.source,
-        "Username": event.user_name,
+        "Username": event.user_name if is_own else None,
         "Resources": [{"ResourceType": resource_type(arn), "ResourceName": arn} for arn in event.resources],
         "CloudTrailEvent": msgspec.json.encode(cloudtrail_form(event, account_id)).decode(),
     }
