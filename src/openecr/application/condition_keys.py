@@ -40,7 +40,7 @@ class Circumstances:
 class ConditionKeys:
     """What policies may ask of one request about one resource. Names in lower case."""
 
-    __slots__ = ("_circumstances", "_given", "_may_wait", "waits")
+    __slots__ = ("_circumstances", "_given", "_may_wait", "waits", "were_asked")
 
     def __init__(
         self, circumstances: Circumstances, given: Mapping[str, Values], *, may_wait: bool = False
@@ -50,9 +50,11 @@ class ConditionKeys:
         self._given = given
         self._may_wait = may_wait
         self.waits = False
+        self.were_asked = False
 
     def get(self, key: str) -> Values | None:
         """Return a key's values, None where the request has no such key, or UNDECIDED."""
+        self.were_asked = True
         given = self._given.get(key)
         if given is not None:
             return given

@@ -48,6 +48,9 @@ _EVERYTHING = compile_policy(
     kind=PolicyKind.IDENTITY,
     source="root",
 )
+_KEPT = 16_384
+"""So many questions are remembered; then all are forgotten."""
+
 _NOBODY = Identity()
 _NOTHING_SAID = Registry()
 _UNGUARDED = Guarded(tags={})
@@ -71,6 +74,7 @@ class Decisions:
 
     def __init__(self, *, identities: Identities) -> None:
         self._identities = identities
+        self._kept: dict[tuple[object, ...], _Asked] = {}
 
     async def decide(
         self,
@@ -88,23 +92,42 @@ class Decisions:
         """
         if scene.caller_epoch is None:
             return Decided(verdict=Verdict(decision=Decision.IMPLICIT_DENY), action=requirement.actions[0])
+        if instead is not None:
+            asked = await self._ask(caller, requirement, scene, located)
+            asked.guarded = replace(asked.guarded, policy=instead)
+        else:
+            asked = await self._asked(caller, requirement, scene, located)
+        return _decide(asked, caller, context, requirement)
+
+    async def _asked(
+        self, caller: Caller, requirement: Requirement, scene: Scene, located: Located | None
+    ) -> "_Asked":
+        """Return what was loaded for the same question before, where nothing has changed since."""
+        if not caller.access_key_id:
+            return await self._ask(caller, requirement, scene, located)
+        key = (
+            caller.access_key_id,
+            requirement.resource,
+            requirement.actions,
+            None if scene.repository is None else scene.repository.id,
+            located,
+        )
+        found = self._kept.get(key)
+        if found is None or found.epochs != (scene.caller_epoch, scene.owner_epoch):
+            found = await self._ask(caller, requirement, scene, located)
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[key] = found
+        return found
+
+    async def _ask(
+        self, caller: Caller, requirement: Requirement, scene: Scene, located: Located | None
+    ) -> "_Asked":
+        assert scene.caller_epoch is not None, "the caller's account is there"
         identity = await self._identity(caller, scene.caller_epoch)
         registry, guarded = await self._owner(requirement, scene, located)
-        if instead is not None:
-            guarded = replace(guarded, policy=instead)
-        circumstances = Circumstances(
-            caller=caller,
-            identity=identity,
-            context=context,
-            owner_account_id=requirement.registry.account_id,
-            resource_tags=guarded.tags,
-        )
-        keys = ConditionKeys(
-            circumstances,
-            {name.lower(): values for name, values in requirement.context_keys},
-            may_wait=not _DECIDED_BY_WRITES.isdisjoint(requirement.actions),
-        )
-        asked = _Asked(
+        return _Asked(
+            epochs=(scene.caller_epoch, scene.owner_epoch),
             principal=_principal(caller, identity),
             identity=identity,
             session=await self._session(caller, scene.caller_epoch),
@@ -114,7 +137,6 @@ class Decisions:
             resource=requirement.resource if located is None else located.arn,
             owner_account_id=requirement.registry.account_id,
         )
-        return _decide_all(asked, requirement, keys)
 
     async def _identity(self, caller: Caller, epoch: int) -> Identity:
         match caller:
@@ -156,8 +178,12 @@ class Decisions:
 
 @dataclass(slots=True, kw_only=True)
 class _Asked:
-    """What is the same for every action of a requirement."""
+    """What is the same for every request with the same question, for as long as both accounts' epochs stay.
 
+    `decided` is the answer where no condition key was asked for: then it is always the same too.
+    """
+
+    epochs: tuple[int, int | None]
     principal: Principal
     identity: Identity
     session: tuple[Policy, ...] | None
@@ -166,6 +192,7 @@ class _Asked:
     guarded: Guarded
     resource: str
     owner_account_id: str
+    decided: Decided | None = None
 
     def decide(self, action: str, keys: ConditionKeys) -> Verdict:
         question = Question(
@@ -194,6 +221,28 @@ class _Asked:
         if registry.policy is not None and action != _LOGIN and (registry.is_full or action in OLD_SCOPE):
             found.append(registry.policy)
         return tuple(found)
+
+
+def _decide(asked: _Asked, caller: Caller, context: RequestContext, requirement: Requirement) -> Decided:
+    given = requirement.context_keys
+    if asked.decided is not None and not given:
+        return asked.decided
+    circumstances = Circumstances(
+        caller=caller,
+        identity=asked.identity,
+        context=context,
+        owner_account_id=asked.owner_account_id,
+        resource_tags=asked.guarded.tags,
+    )
+    keys = ConditionKeys(
+        circumstances,
+        {name.lower(): values for name, values in given},
+        may_wait=not _DECIDED_BY_WRITES.isdisjoint(requirement.actions),
+    )
+    decided = _decide_all(asked, requirement, keys)
+    if not keys.were_asked:
+        asked.decided = decided
+    return decided
 
 
 def _decide_all(asked: _Asked, requirement: Requirement, keys: ConditionKeys) -> Decided:
