@@ -131,15 +131,12 @@ async def compose(
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
-        stream = None if settings.audit_stream is None else AuditStream(settings.audit_stream)
-        if stream is not None:
-            stack.callback(stream.close)
         trail = AuditTrail(
             metadata=metadata,
             activity=activity,
             clock=clock,
             retention_days=settings.audit_retention_days,
-            stream=stream,
+            stream=_stream(settings, stack),
         )
         stack.push_async_callback(_flush, pull_times, key_uses, trail)
         use_cases = UseCases(
@@ -173,6 +170,15 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
+    """Return where audit events go as lines, if they do; `stack` closes it."""
+    if settings.audit_stream is None:
+        return None
+    stream = AuditStream(settings.audit_stream)
+    stack.callback(stream.close)
+    return stream
 
 
 async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:
