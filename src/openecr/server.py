@@ -26,6 +26,7 @@ from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys.files import open_key_ring
 from openecr.adapters.listening import check_port, wait_until_listening
+from openecr.adapters.oidc import OidcProviders
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.accounts import Accounts
 from openecr.application.audit_trail import AuditTrail
@@ -149,6 +150,8 @@ async def compose(
             ids=ids,
             limits=limits,
             token_end=TokenEnd.WITH_SESSION if settings.tokens_end_with_session else TokenEnd.ALONE,
+            identity_providers=_identity_providers(settings, clock),
+            issuers=settings.oidc_issuers,
         )
         yield Parts(
             web=_web(settings, use_cases, hosts, _Records(key_uses, trail), clock=clock, ids=ids),
@@ -185,6 +188,16 @@ async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:
     with suppress(DatabaseFailed, Unavailable):
         for each in noted:
             await each.flush()
+
+
+def _identity_providers(settings: Settings, clock: Clock) -> OidcProviders:
+    """Raises CannotStart."""
+    try:
+        return OidcProviders(
+            clock=clock, ca_file=settings.oidc_ca_file, private_networks=settings.oidc_private_networks
+        )
+    except OSError as error:  # an ssl.SSLError is one
+        raise CannotStart(message=f"cannot use {settings.oidc_ca_file} (oidc.ca_file): {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +244,9 @@ def _web(
             repositories=parts.repositories,
             repository_policies=parts.repository_policies,
             sessions=parts.sessions,
+            sts=parts.sts,
             uploads=parts.uploads,
+            web_identities=parts.web_identities,
         ),
         authenticator=parts.authenticator,
         authorizer=parts.authorizer,

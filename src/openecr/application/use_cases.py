@@ -1,5 +1,7 @@
 """The use cases behind both faces, each made once over the same parts."""
 
+from collections.abc import Collection
+
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
 from openecr.application.authentication import Authenticator
@@ -14,9 +16,12 @@ from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
 from openecr.application.repository_policies import RepositoryPolicies
 from openecr.application.sessions import Sessions
+from openecr.application.sts import Sts
 from openecr.application.uploads import Uploads
+from openecr.application.web_identities import WebIdentities
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
+from openecr.ports.identity_providers import IdentityProviders
 from openecr.ports.ids import Ids
 from openecr.ports.keys import KeyRing
 from openecr.store.database import Database
@@ -37,6 +42,8 @@ class UseCases:
         ids: Ids,
         limits: Limits,
         token_end: TokenEnd,
+        identity_providers: IdentityProviders,
+        issuers: Collection[str],
     ) -> None:
         self.limits = limits
         self.sessions = Sessions(
@@ -66,3 +73,5 @@ class UseCases:
         self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
         self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
         self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
+        self.sts = Sts(database=database, sessions=self.sessions, clock=clock, ids=ids)
+        self.web_identities = WebIdentities(database=database, providers=identity_providers, issuers=issuers)

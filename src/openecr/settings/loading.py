@@ -26,7 +26,7 @@ _KINDS = {
     "str": "text",
     "array": "a list of texts",
 }
-_PATHS = ("data", "tls_cert", "tls_key")
+_PATHS = ("data", "tls_cert", "tls_key", "oidc_ca_file")
 _OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
 

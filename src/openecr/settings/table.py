@@ -14,6 +14,7 @@ from openecr.settings.values import LogFormat, LogLevel, TlsChoice
 _MIB = 1024 * 1024
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
+_ISSUER = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[^?#\s]{0,512})?", re.ASCII)
 _HOST_AND_PORT = re.compile(r"(?P<host>[^:]+)(:[0-9]{1,5})?", re.ASCII)
 
 Check = Callable[[Any], None]
@@ -99,6 +100,12 @@ def _check_networks(values: tuple[str, ...]) -> None:
             ipaddress.ip_network(value)
         except ValueError:
             raise ValueError(f"{value!r} is no network such as 10.0.0.0/8") from None
+
+
+def _check_issuers(values: tuple[str, ...]) -> None:
+    for value in values:
+        if _ISSUER.fullmatch(value) is None:
+            raise ValueError(f"{value!r} is no https URL without query and fragment")
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -260,6 +267,35 @@ SETTINGS: tuple[Setting, ...] = (
         default=False,
         description="An authorization token of temporary credentials ends with them, if that is before its twelve "
         "hours.",
+    ),
+    Setting(
+        name="oidc_issuers",
+        key="oidc.issuers",
+        flag="--oidc-issuer",
+        kind=_STRINGS,
+        default=(),
+        check=_check_issuers,
+        description="OpenID Connect issuers whose tokens may stand for roles (`AssumeRoleWithWebIdentity`), such as "
+        "`https://token.actions.githubusercontent.com`; an account names those that it trusts as well.",
+    ),
+    Setting(
+        name="oidc_ca_file",
+        key="oidc.ca_file",
+        flag="--oidc-ca-file",
+        kind=str,
+        default=None,
+        default_text="none",
+        check=_check_path,
+        description="PEM file with certificates that issuers are trusted by, beside those of the system.",
+    ),
+    Setting(
+        name="oidc_private_networks",
+        key="oidc.private_networks",
+        flag="--oidc-private-network",
+        kind=_STRINGS,
+        default=(),
+        check=_check_networks,
+        description="Private networks in which issuers may be asked for their keys, such as `10.1.2.0/24`.",
     ),
     Setting(
         name="storage_min_free_bytes",

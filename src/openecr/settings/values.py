@@ -40,6 +40,9 @@ class Settings:
     audit_retention_days: int
     audit_stream: str | None
     tokens_end_with_session: bool
+    oidc_issuers: tuple[str, ...]
+    oidc_ca_file: Path | None
+    oidc_private_networks: tuple[str, ...]
     storage_min_free_bytes: int
     storage_min_free_ratio: float
     connections: int

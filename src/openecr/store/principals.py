@@ -20,6 +20,7 @@ from openecr.store.iam_tables import (
     IAM_TAGS,
     INLINE_POLICIES,
     MANAGED_POLICIES,
+    OIDC_PROVIDERS,
     POLICY_VERSIONS,
     PRINCIPALS,
     REGISTRY_POLICIES,
@@ -95,6 +96,12 @@ FIND_ROLE_SCENE = Statement(
     .where(_P.id == bindparam("the_id"), _P.kind == "role", _P.account_id == bindparam("account"))
 )
 """Asked by every request of a role's session: is the role there still?"""
+
+FIND_CLIENT_IDS = Statement(
+    select(OIDC_PROVIDERS.c.client_ids).where(
+        OIDC_PROVIDERS.c.account_id == bindparam("account"), OIDC_PROVIDERS.c.url == bindparam("the_url")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,3 +215,9 @@ def registry_policy(connection: Connection, registry: RegistryId) -> ResourcePol
     """Return the policy of a registry, or None."""
     row = connection.fetch_one(FIND_REGISTRY_POLICY, the_id=str(registry))
     return None if row is None else ResourcePolicyRow(document=row[0], principals=json.loads(row[1]))
+
+
+def client_ids(connection: Connection, account_id: str, provider_url: str) -> tuple[str, ...] | None:
+    """Return the audiences that an account takes tokens of an identity provider for; None: it has no such provider."""
+    row = connection.fetch_one(FIND_CLIENT_IDS, account=account_id, the_url=provider_url)
+    return None if row is None else tuple(json.loads(row[0]))

@@ -14,7 +14,9 @@ from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
 from openecr.application.repository_policies import RepositoryPolicies
 from openecr.application.sessions import Sessions
+from openecr.application.sts import Sts
 from openecr.application.uploads import Uploads
+from openecr.application.web_identities import WebIdentities
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Grant
 from openecr.domain.registries import RegistryId
@@ -43,7 +45,9 @@ class Services:
     repositories: Repositories
     repository_policies: RepositoryPolicies
     sessions: Sessions
+    sts: Sts
     uploads: Uploads
+    web_identities: WebIdentities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ operation has, so that no client meets one that its SDK does not know there.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from openecr.domain import errors, iam_errors
+from openecr.domain import errors, iam_errors, sts_errors
 from openecr.domain.decisions import Requirement
 from openecr.engines.sigv4 import (
     ExpiredSession,
@@ -70,6 +70,7 @@ _LAST_RESORTS = {"cloudtrail": "InvalidNextTokenException"}
 _QUERY_LAST_RESORT = "ValidationError"
 _LAYER_PART = "InvalidLayerPartException"
 _SERVER = "ServerException"
+_EXPIRED = "ExpiredTokenException"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,13 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     iam_errors.PolicyNotAttachable: _row("PolicyNotAttachableException"),
     iam_errors.ConcurrentModification: _row("ConcurrentModificationException", status=CONFLICT),
     iam_errors.PolicyEvaluationFailed: _row("PolicyEvaluationException", status=INTERNAL),
+    # STS
+    sts_errors.InvalidSessionParameter: _row("InvalidParameterValue"),
+    sts_errors.PackedPolicyTooLarge: _row("PackedPolicyTooLargeException"),
+    sts_errors.InvalidIdentityToken: _row("InvalidIdentityTokenException"),
+    sts_errors.IdentityTokenExpired: _row(_EXPIRED),
+    sts_errors.IdentityProviderUnreachable: _row("IDPCommunicationErrorException"),
+    sts_errors.IdentityClaimRejected: _row("IDPRejectedClaimException", status=FORBIDDEN),
 }
 """Every class of domain error has its row; a test sees to it."""
 
@@ -182,6 +190,7 @@ SIGNATURE_ERRORS: Mapping[type[SignatureError], SignatureRow] = {
 _QUERY_CODES: Mapping[str, tuple[str, int]] = {
     "AccessDeniedException": ("AccessDenied", FORBIDDEN),
     "ThrottlingException": ("Throttling", BAD_REQUEST),
+    _EXPIRED: (_EXPIRED, BAD_REQUEST),  # of an identity token: STS keeps the name whole
     _SERVER: ("InternalFailure", INTERNAL),
 }
 

@@ -24,6 +24,7 @@ from openecr.domain.decisions import AuditRecord, Decision, Grant, Outcome, Requ
 from openecr.domain.errors import AccessDenied, DomainError, Unavailable
 from openecr.engines.sigv4 import (
     Authorization,
+    MissingAuthentication,
     SignatureError,
     SignedRequest,
     UnknownKey,
@@ -39,6 +40,7 @@ from openecr.web.aws.call import Call, Output, Parameters, Services, context_of
 from openecr.web.aws.errors import Refusal, internal_error
 from openecr.web.aws.protocol_errors import ProtocolError
 from openecr.web.aws.rows import Row
+from openecr.web.aws.sts.requirements import check_caller
 from openecr.web.aws.validation import validate
 from openecr.web.aws.wire import Claim, Wire, wire_of
 from openecr.web.messages import Request, Response
@@ -121,7 +123,10 @@ class AwsFace:
         claim = progress.wire.claim(request)
         progress.row, progress.door = claim.row, claim.door or _UNKNOWN_DOOR
         signed = _signed(request)
-        authorization = parse(signed)
+        try:
+            authorization = parse(signed)
+        except MissingAuthentication:
+            return await self._serve_unsigned(request, claim, progress)
         progress.context = context = replace(progress.context, region=authorization.region)
         credential = await self._credential(authorization)
         check_time_and_scope(
@@ -134,19 +139,41 @@ class AwsFace:
             proven = _Proven(request=request, signed=signed, authorization=authorization, claim=claim)
             row, parameters = await self._open(proven, progress.wire, credential.secret, body)
             progress.caller, progress.row, progress.door = credential.caller, row, row.door
-            progress.record = _record(row, credential.caller, context, parameters)
-            validate(row.model, parameters, only=row.needs)
-            grants = await self._authorize(credential.caller, parameters, progress)
-            validate(row.model, parameters)
-            call = Call(
-                operation=row.name,
-                caller=credential.caller,
-                context=context,
-                parameters=parameters,
-                grants=grants,
-            )
-            output = await row.handler(self._services, call)
+            if row.identify is not None:
+                progress.caller = await self._identify(row, progress.context, parameters)
+            output = await self._call(row, progress.caller, parameters, progress)
         return await self._encode(progress.wire, row, output, request.request_id)
+
+    async def _serve_unsigned(self, request: Request, claim: Claim, progress: _Progress) -> bytes:
+        """Serve the few operations whose callers prove otherwise who they are; all others miss a signature."""
+        length = request.content_length
+        if request.method == "POST" and (length is None or length > claim.unsigned_max_bytes):
+            raise MissingAuthentication
+        async with self._bodies.read(request, claim.unsigned_max_bytes) as body:
+            row, parameters = progress.wire.decode_unsigned(request, body)
+        progress.context = replace(progress.context, region=self._services.hosts.default.region)
+        progress.row, progress.door = row, row.door
+        progress.caller = await self._identify(row, progress.context, parameters)
+        output = await self._call(row, progress.caller, parameters, progress)
+        return await self._encode(progress.wire, row, output, request.request_id)
+
+    async def _identify(self, row: Row, context: RequestContext, parameters: Parameters) -> Caller:
+        """Ask the row who calls."""
+        assert row.identify is not None, "only such rows come here"
+        validate(row.model, parameters)
+        return await row.identify(self._services, context, parameters)
+
+    async def _call(self, row: Row, caller: Caller, parameters: Parameters, progress: _Progress) -> Output:
+        """Do what a known caller asks for, if he may."""
+        progress.record = _record(row, caller, progress.context, parameters)
+        check_caller(caller, row.service, row.name)
+        validate(row.model, parameters, only=row.needs)
+        grants = await self._authorize(caller, parameters, progress)
+        validate(row.model, parameters)
+        call = Call(
+            operation=row.name, caller=caller, context=progress.context, parameters=parameters, grants=grants
+        )
+        return await row.handler(self._services, call)
 
     async def _credential(self, authorization: Authorization) -> Credential:
         """Look the key up; a session token that does not belong to it makes it as good as unknown."""

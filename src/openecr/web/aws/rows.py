@@ -1,21 +1,27 @@
 """What a row of the AWS face is: one operation, what it requires, how much body it takes, who handles it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Requirement
-from openecr.web.aws.call import Handler, Parameters
+from openecr.web.aws.call import Handler, Parameters, Services
 from openecr.web.aws.model import OperationModel, load_service
 
 MIB = 1024 * 1024
+
+Identify = Callable[[Services, RequestContext, Parameters], Awaitable[Caller]]
+"""Finds out who calls an operation that is not signed, from what it was given. Raises DomainError."""
 
 Requires = Callable[[Caller, RequestContext, Parameters], Sequence[Requirement]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An operation. `needs` are the input's members that `requires` reads: they are validated before the decision."""
+    """An operation. `needs` are the input's members that `requires` reads: they are validated before the decision.
+
+    With `identify` the call needs no signature, and where it has one the caller is all the same whom `identify` finds.
+    """
 
     service: str
     name: str
@@ -23,6 +29,7 @@ class Row:
     handler: Handler
     needs: frozenset[str] = frozenset()
     body_max_bytes: int = MIB
+    identify: Identify | None = None
 
     @property
     def door(self) -> str:

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from openecr.domain.decisions import Requirement
-from openecr.engines.sigv4 import Authorization, InvalidSignature
+from openecr.engines.sigv4 import Authorization, InvalidSignature, MissingAuthentication
 from openecr.web.aws import json_protocol, query_protocol
 from openecr.web.aws.call import Output, Parameters
 from openecr.web.aws.errors import Fault, Refusal, json_fault, query_fault
 from openecr.web.aws.model import load_service
 from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
-from openecr.web.aws.protocol_errors import InvalidAction, UnknownOperation
+from openecr.web.aws.protocol_errors import InvalidAction, ProtocolError, UnknownOperation
 from openecr.web.aws.rows import Row
 from openecr.web.messages import Request
 
 TARGET_HEADER = "x-amz-target"
 
 _MIB = 1024 * 1024
+_UNSIGNED_MAX_BYTES = 64 * 1024
 _SERVICES_BY_TARGET: Mapping[str, str] = {
     prefix: name
     for name in dict.fromkeys(row.service for row in ROWS)
@@ -33,11 +34,15 @@ _QUERY_SERVICES: Mapping[str, str] = {"2010-05-08": "iam", "2011-06-15": "sts"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a request's head says, before its signature is looked at. `row` is None where only the body tells it."""
+    """What a request's head says, before its signature is looked at. `row` is None where only the body tells it.
+
+    `unsigned_max_bytes`: so much body is read of a request without a signature; 0: none can do without.
+    """
 
     row: Row | None
     signing_names: frozenset[str]
     body_max_bytes: int
+    unsigned_max_bytes: int = 0
 
     @property
     def door(self) -> str | None:
@@ -61,6 +66,10 @@ class Wire(Protocol):
         self, request: Request, claim: Claim, authorization: Authorization, body: bytes
     ) -> tuple[Row, Parameters]:
         """Read the rest of a request whose signature holds. Raises ProtocolError, InvalidSignature."""
+        ...
+
+    def decode_unsigned(self, request: Request, body: bytes) -> tuple[Row, Parameters]:
+        """Read the rest of a request without a signature. Raises ProtocolError, MissingAuthentication."""
         ...
 
     def encode_output(self, row: Row, output: Output, request_id: str) -> bytes:
@@ -101,6 +110,11 @@ class JsonWire:
         assert claim.row is not None, "the head names the row in this protocol"
         return claim.row, json_protocol.decode_input(claim.row.model, body)
 
+    def decode_unsigned(self, request: Request, body: bytes) -> tuple[Row, Parameters]:
+        """Refuse: no operation of this protocol goes without a signature."""
+        del request, body
+        raise MissingAuthentication
+
     def encode_output(self, row: Row, output: Output, request_id: str) -> bytes:
         """Write JSON; an operation without output answers an empty object."""
         del request_id
@@ -125,7 +139,12 @@ class QueryWire:
         """Take any service of this protocol: which one, and what is asked of it, may stand in the body."""
         if request.method not in {"GET", "POST"}:
             raise InvalidAction(message="Operations are called with POST or GET.")
-        return Claim(row=None, signing_names=frozenset(_QUERY_SERVICES.values()), body_max_bytes=_MIB)
+        return Claim(
+            row=None,
+            signing_names=frozenset(_QUERY_SERVICES.values()),
+            body_max_bytes=_MIB,
+            unsigned_max_bytes=_UNSIGNED_MAX_BYTES,
+        )
 
     def decode(
         self, request: Request, claim: Claim, authorization: Authorization, body: bytes
@@ -139,6 +158,17 @@ class QueryWire:
             raise InvalidSignature(
                 message=f"Credential should be scoped to correct service: '{signing_name}'. "
             )
+        return row, query_protocol.decode_input(row.model, parameters)
+
+    def decode_unsigned(self, request: Request, body: bytes) -> tuple[Row, Parameters]:
+        """Find the operation, if it needs no signature: all others are told no more than that one is missing."""
+        try:
+            parameters = query_protocol.decode_parameters(request.query.encode(), body)
+            row = _query_row(*query_protocol.action_and_version(parameters))
+        except ProtocolError as error:
+            raise MissingAuthentication from error
+        if row.identify is None:
+            raise MissingAuthentication
         return row, query_protocol.decode_input(row.model, parameters)
 
     def encode_output(self, row: Row, output: Output, request_id: str) -> bytes:

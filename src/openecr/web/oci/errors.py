@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openecr.domain import errors, iam_errors
+from openecr.domain import errors, iam_errors, sts_errors
 from openecr.web.messages import Headers, Response
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
@@ -116,6 +116,13 @@ ERRORS: dict[type[Exception], Row] = {
     iam_errors.PolicyNotAttachable: _row("UNSUPPORTED", 405),
     iam_errors.ConcurrentModification: _row("UNSUPPORTED", 405),
     iam_errors.PolicyEvaluationFailed: _row("UNSUPPORTED", 405),
+    # STS's, likewise
+    sts_errors.InvalidSessionParameter: _row("UNSUPPORTED", 405),
+    sts_errors.PackedPolicyTooLarge: _row("UNSUPPORTED", 405),
+    sts_errors.InvalidIdentityToken: _row("UNSUPPORTED", 405),
+    sts_errors.IdentityTokenExpired: _row("UNSUPPORTED", 405),
+    sts_errors.IdentityProviderUnreachable: _row("UNSUPPORTED", 405),
+    sts_errors.IdentityClaimRejected: _row("UNSUPPORTED", 405),
 }
 """Every class of domain error has its row; a test sees to it."""
 

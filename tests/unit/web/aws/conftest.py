@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
+from openecr.adapters.oidc import OidcProviders
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.accounts import Accounts
 from openecr.application.audit_lookup import AuditLookup
@@ -116,6 +117,8 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         ids=ids,
         limits=LIMITS,
         token_end=TokenEnd.ALONE,
+        identity_providers=OidcProviders(clock=clock),
+        issuers=(),
     )
     services = Services(
         account_settings=parts.account_settings,
@@ -137,7 +140,9 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         repositories=parts.repositories,
         repository_policies=parts.repository_policies,
         sessions=parts.sessions,
+        sts=parts.sts,
         uploads=parts.uploads,
+        web_identities=parts.web_identities,
     )
     outcomes: list[Outcome] = []
     return House(

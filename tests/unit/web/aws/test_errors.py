@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openecr.domain import errors, iam_errors
+from openecr.domain import errors, iam_errors, sts_errors
 from openecr.domain.decisions import Requirement
 from openecr.domain.registries import RegistryId
 from openecr.engines.sigv4 import InvalidSignature, MissingAuthentication, SignatureError, UnknownKey
@@ -26,7 +26,8 @@ from openecr.web.aws.rows import Row
 ECR_CODES = {code for operation in load_service("ecr").operations.values() for code in operation.errors}
 IAM_CODES = {code for operation in load_service("iam").operations.values() for code in operation.errors}
 CLOUDTRAIL_CODES = load_service("cloudtrail").operations["LookupEvents"].errors.keys()
-QUERY_CODES = {"ValidationError"}
+STS_CODES = {code for operation in load_service("sts").operations.values() for code in operation.errors}
+QUERY_CODES = {"InvalidParameterValue", "ValidationError"}
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
@@ -57,7 +58,7 @@ def test_every_error_has_a_row_and_every_row_an_error() -> None:
 def test_every_code_is_modelled_for_ecr_or_iam_or_common() -> None:
     codes = {row.code for row in ERRORS.values()} | {row.code for row in SIGNATURE_ERRORS.values()}
 
-    assert codes <= ECR_CODES | IAM_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
+    assert codes <= ECR_CODES | IAM_CODES | STS_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
     assert COMMON_CODES.isdisjoint(ECR_CODES)
 
 
@@ -125,6 +126,26 @@ def test_errors_of_iam_have_the_codes_and_statuses_of_its_model(kind: type[error
     fault = query_fault(error, load_service("iam").operations["GetAccessKeyLastUsed"])
 
     assert modelled[fault.code] == (ERRORS[kind].code, fault.status)
+    assert fault.message == "why"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in ERRORS if kind.__module__ == sts_errors.__name__],
+    ids=lambda kind: kind.__name__,
+)
+def test_errors_of_sts_have_the_codes_and_statuses_of_its_model(kind: type[errors.DomainError]) -> None:
+    error = kind.__new__(kind)
+    error.message = "why"
+    modelled = {
+        model.code: model.status
+        for operation in load_service("sts").operations.values()
+        for model in operation.errors.values()
+    } | {"InvalidParameterValue": 400}
+
+    fault = query_fault(error, load_service("sts").operations["AssumeRoleWithWebIdentity"])
+
+    assert modelled[fault.code] == fault.status
     assert fault.message == "why"
 
 

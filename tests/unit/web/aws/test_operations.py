@@ -43,6 +43,9 @@ SAMPLES: dict[str, Any] = {
     "RoleName": "ci",
     "AccessKeyId": "AKIAQAAAAAAAAAAAAAAA",
     "PolicyName": "push",
+    "RoleArn": "arn:aws:iam::222222222222:role/ci",
+    "RoleSessionName": "build",
+    "Name": "fred",
     "name": "BLOB_MOUNTING",
 }
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -59,6 +62,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     " with a new group name": {"NewGroupName": "makers"},
     " with a new path": {"NewPath": "/team/"},
     " of the caller": {"UserName": None},
+    " with an external id": {"ExternalId": "contract-1"},
+    " with a source identity": {"SourceIdentity": "ana"},
+    " with transitive tags": {"TransitiveTagKeys": ["team"]},
 }
 
 

@@ -262,13 +262,16 @@ async def test_a_body_that_waits_for_memory_too_long_is_throttled(house: House) 
 
 async def test_an_operation_that_is_missing_is_named(house: House) -> None:
     ecr = await refused(house.client(), "describe_registry")
-    sts = await refused(house.client("sts"), "get_session_token")
+    sts = await refused(house.client("sts"), "decode_authorization_message", EncodedMessage="x")
 
     assert ecr == (
         "UnknownOperationException",
         "The operation DescribeRegistry is not implemented by this server.",
     )
-    assert sts == ("InvalidAction", "The operation GetSessionToken is not implemented by this server.")
+    assert sts == (
+        "InvalidAction",
+        "The operation DecodeAuthorizationMessage is not implemented by this server.",
+    )
 
 
 @pytest.mark.parametrize("target", ["", "x", "Other_20150921.DescribeRepositories", "a.b.c", TARGET + "é"])
