@@ -34,6 +34,10 @@ class Limits:
     groups_per_account: int = 300
     groups_per_user: int = 10
     access_keys_per_user: int = 2
+    roles_per_account: int = 1_000
+    policies_per_account: int = 1_500
+    attached_policies: int = 20
+    oidc_providers_per_account: int = 100
     user_inline_policy_characters: int = 2_048
     group_inline_policy_characters: int = 5_120
     role_inline_policy_characters: int = 10_240

@@ -1,11 +1,14 @@
 """AWS's own managed policies under their ARNs (AWS managed policy reference). They are no rows: nobody changes them."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openecr.domain.registries import PARTITION
 
+_UNIQUE_ID_CHARACTERS = 17
 _CREATED_AT = 1_423_000_000_000_000
 """2015: older than anything here, as AWS's are."""
 
@@ -143,6 +146,12 @@ _POLICIES = (
 
 POLICIES: Mapping[str, AwsPolicy] = {policy.arn: policy for policy in _POLICIES}
 """By ARN, in the order in which they are listed."""
+
+
+def unique_id(policy: AwsPolicy) -> str:
+    """Return an id of AWS's form, always the same for a policy."""
+    text = base64.b32encode(hashlib.sha256(policy.arn.encode()).digest()).decode()
+    return f"ANPA{text[:_UNIQUE_ID_CHARACTERS]}"
 
 
 def find_document(arn: str) -> str | None:

@@ -45,6 +45,10 @@ SAMPLES: dict[str, Any] = {
     "PolicyName": "push",
     "RoleArn": "arn:aws:iam::222222222222:role/ci",
     "RoleSessionName": "build",
+    "PolicyArn": "arn:aws:iam::111111111111:policy/push",
+    "OpenIDConnectProviderArn": "arn:aws:iam::111111111111:oidc-provider/ci.example.com",
+    "Url": "https://ci.example.com",
+    "AWSServiceName": "replication.ecr.amazonaws.com",
     "Name": "fred",
     "name": "BLOB_MOUNTING",
 }

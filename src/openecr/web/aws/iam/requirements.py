@@ -4,6 +4,8 @@ A requirement names a user, group or role by its name; the authorizer decides on
 denial shows the name alone, so that what exists and what does not look the same.
 """
 
+from dataclasses import replace
+
 from openecr.domain.callers import Caller, RequestContext, Root, User
 from openecr.domain.decisions import Requirement
 from openecr.domain.iam import (
@@ -16,6 +18,7 @@ from openecr.domain.iam import (
     root_arn,
 )
 from openecr.domain.iam_errors import IamValidationError
+from openecr.domain.oidc_providers import provider_arn
 from openecr.domain.registries import PARTITION, RegistryId
 from openecr.web.aws.call import Parameters
 from openecr.web.aws.rows import Requires
@@ -174,6 +177,78 @@ def on_new_policy(action: str, *, tag_action: str) -> Requires:
                 context_keys=keys,
             )
         ]
+
+    return requires
+
+
+def on_named_arn(action: str, member: str) -> Requires:
+    """Require an action on what a member of the input names by its ARN."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        return [
+            Requirement(
+                actions=(action,),
+                registry=registry_of(caller, context),
+                arn=parameters[member],
+                context_keys=tag_keys(parameters),
+            )
+        ]
+
+    return requires
+
+
+def on_new_provider(action: str, *, tag_action: str) -> Requires:
+    """Require an action on the ARN of the OpenID Connect provider that is to be made."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        keys = tag_keys(parameters)
+        return [
+            Requirement(
+                actions=(action, tag_action) if keys else (action,),
+                registry=registry_of(caller, context),
+                arn=provider_arn(caller.account_id, parameters["Url"].removeprefix("https://")),
+                context_keys=keys,
+            )
+        ]
+
+    return requires
+
+
+def on_service_role(action: str) -> Requires:
+    """Require an action on the role of a service; which one is a condition key too."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        service = parameters["AWSServiceName"]
+        return [
+            Requirement(
+                actions=(action,),
+                registry=registry_of(caller, context),
+                arn=entity_arn(EntityKind.ROLE, caller.account_id, "*", path=f"/aws-service-role/{service}/"),
+                context_keys=(("iam:AWSServiceName", (service,)),),
+            )
+        ]
+
+    return requires
+
+
+def on_attachment(action: str, kind: EntityKind) -> Requires:
+    """Require an action on a user, group or role; which policy is meant is a condition key."""
+    on_one = on_entity(action, kind)
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        key = ("iam:PolicyARN", (parameters["PolicyArn"],))
+        return [replace(each, context_keys=(key,)) for each in on_one(caller, context, parameters)]
+
+    return requires
+
+
+def on_bounded(action: str, kind: EntityKind) -> Requires:
+    """Require an action on a user or role; which boundary is meant is a condition key."""
+    on_one = on_entity(action, kind)
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        keys = boundary_keys(parameters)
+        return [replace(each, context_keys=keys) for each in on_one(caller, context, parameters)]
 
     return requires
 
