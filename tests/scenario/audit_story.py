@@ -37,26 +37,36 @@ IMAGE = SmallImage.named("audited")
 _ALLOW_NOTHING = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]}
 )
-_ANOTHER = {"AWS": "arn:aws:iam::111122223333:root"}
-_LET_ANOTHER_PULL = json.dumps(
+_THE_ACCOUNT = {"AWS": "arn:aws:iam::000000000000:root"}
+_LET_THE_ACCOUNT_PULL = json.dumps(
     {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": _ANOTHER, "Action": "ecr:BatchGetImage"}],
+        "Statement": [{"Effect": "Allow", "Principal": _THE_ACCOUNT, "Action": "ecr:BatchGetImage"}],
     }
 )
-_LET_ANOTHER_REPLICATE = json.dumps(
+_LET_THE_ACCOUNT_REPLICATE = json.dumps(
     {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
-                "Principal": _ANOTHER,
+                "Principal": _THE_ACCOUNT,
                 "Action": "ecr:ReplicateImage",
                 "Resource": "arn:aws:ecr:us-east-1:000000000000:repository/*",
             }
         ],
     }
 )
+_TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": _THE_ACCOUNT, "Action": "sts:AssumeRole"}],
+    }
+)
+_READ_ONLY = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"
+_PROVIDER = "arn:aws:iam::000000000000:oidc-provider/ci.example.com"
+_POLICY = "arn:aws:iam::000000000000:policy/p"
+_TAGS = [{"Key": "k", "Value": "v"}]
 
 
 def _ecr(operation: str, **given: Any) -> Step:
@@ -123,9 +133,9 @@ ECR_STEPS = (
         imageManifestMediaType=MANIFEST_TYPE,
     ),
     _app("BatchDeleteImage", imageIds=[{"imageTag": "v1"}]),
-    _app("SetRepositoryPolicy", policyText=_LET_ANOTHER_PULL),
+    _app("SetRepositoryPolicy", policyText=_LET_THE_ACCOUNT_PULL),
     _app("DeleteRepositoryPolicy"),
-    _ecr("PutRegistryPolicy", policyText=_LET_ANOTHER_REPLICATE),
+    _ecr("PutRegistryPolicy", policyText=_LET_THE_ACCOUNT_REPLICATE),
     _ecr("DeleteRegistryPolicy"),
     _app("DeleteRepository", force=True),
 )
@@ -144,14 +154,56 @@ IAM_STEPS = (
     _iam("RemoveUserFromGroup", GroupName="builders", UserName="ann"),
     _iam("PutGroupPolicy", GroupName="builders", PolicyName="p", PolicyDocument=_ALLOW_NOTHING),
     _iam("DeleteGroupPolicy", GroupName="builders", PolicyName="p"),
+    _iam("AttachUserPolicy", UserName="ann", PolicyArn=_READ_ONLY),
+    _iam("DetachUserPolicy", UserName="ann", PolicyArn=_READ_ONLY),
+    _iam("AttachGroupPolicy", GroupName="builders", PolicyArn=_READ_ONLY),
+    _iam("DetachGroupPolicy", GroupName="builders", PolicyArn=_READ_ONLY),
+    _iam("PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=_READ_ONLY),
+    _iam("DeleteUserPermissionsBoundary", UserName="ann"),
+    _iam("TagUser", UserName="ann", Tags=_TAGS),
+    _iam("UntagUser", UserName="ann", TagKeys=["k"]),
     _iam("DeleteGroup", GroupName="builders"),
     _iam("DeleteUser", UserName="ann"),
 )
 
-STEPS: tuple[Step, ...] = (*ECR_STEPS, *IAM_STEPS)
+ROLE_STEPS = (
+    _iam("CreateRole", RoleName="ci", AssumeRolePolicyDocument=_TRUST),
+    _iam("UpdateRole", RoleName="ci", MaxSessionDuration=7200),
+    _iam("UpdateRoleDescription", RoleName="ci", Description="builds"),
+    _iam("UpdateAssumeRolePolicy", RoleName="ci", PolicyDocument=_TRUST),
+    _iam("PutRolePolicy", RoleName="ci", PolicyName="p", PolicyDocument=_ALLOW_NOTHING),
+    _iam("DeleteRolePolicy", RoleName="ci", PolicyName="p"),
+    _iam("AttachRolePolicy", RoleName="ci", PolicyArn=_READ_ONLY),
+    _iam("DetachRolePolicy", RoleName="ci", PolicyArn=_READ_ONLY),
+    _iam("PutRolePermissionsBoundary", RoleName="ci", PermissionsBoundary=_READ_ONLY),
+    _iam("DeleteRolePermissionsBoundary", RoleName="ci"),
+    _iam("TagRole", RoleName="ci", Tags=_TAGS),
+    _iam("UntagRole", RoleName="ci", TagKeys=["k"]),
+    _iam("DeleteRole", RoleName="ci"),
+    _iam("CreateServiceLinkedRole", AWSServiceName="replication.ecr.amazonaws.com"),
+    _iam("DeleteServiceLinkedRole", RoleName="AWSServiceRoleForECRReplication"),
+    _iam("CreateOpenIDConnectProvider", Url="https://ci.example.com"),
+    _iam("AddClientIDToOpenIDConnectProvider", OpenIDConnectProviderArn=_PROVIDER, ClientID="c"),
+    _iam("RemoveClientIDFromOpenIDConnectProvider", OpenIDConnectProviderArn=_PROVIDER, ClientID="c"),
+    _iam(
+        "UpdateOpenIDConnectProviderThumbprint", OpenIDConnectProviderArn=_PROVIDER, ThumbprintList=["a" * 40]
+    ),
+    _iam("TagOpenIDConnectProvider", OpenIDConnectProviderArn=_PROVIDER, Tags=_TAGS),
+    _iam("UntagOpenIDConnectProvider", OpenIDConnectProviderArn=_PROVIDER, TagKeys=["k"]),
+    _iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=_PROVIDER),
+)
 
-NEVER_SUCCEED = frozenset({("iam", "DeleteLoginProfile")})
+POLICY_STEPS = (
+    _iam("CreatePolicy", PolicyName="p", PolicyDocument=_ALLOW_NOTHING),
+    _iam("CreatePolicyVersion", PolicyArn=_POLICY, PolicyDocument=_ALLOW_NOTHING),
+    _iam("SetDefaultPolicyVersion", PolicyArn=_POLICY, VersionId="v2"),
+    _iam("DeletePolicyVersion", PolicyArn=_POLICY, VersionId="v1"),
+    _iam("TagPolicy", PolicyArn=_POLICY, Tags=_TAGS),
+    _iam("UntagPolicy", PolicyArn=_POLICY, TagKeys=["k"]),
+    _iam("DeletePolicy", PolicyArn=_POLICY),
+)
+
+STEPS: tuple[Step, ...] = (*ECR_STEPS, *IAM_STEPS, *ROLE_STEPS, *POLICY_STEPS)
+
+NEVER_SUCCEED = frozenset({("iam", "DeleteLoginProfile"), ("iam", "RemoveRoleFromInstanceProfile")})
 """What is served only to say that there is nothing of the kind."""
-
-WAIT_FOR_OTHERS = frozenset({("iam", "PutRolePolicy"), ("iam", "DeleteRolePolicy")})
-"""Operations on what no operation makes yet."""

@@ -223,8 +223,9 @@ def _check_trust(document: str) -> None:
     if counted_characters(document) > _TRUST_MAX_CHARACTERS:
         raise IamLimitExceeded(message=f"Cannot exceed quota for ACLSizePerRole: {_TRUST_MAX_CHARACTERS}")
     parsed = json.loads(document)["Statement"]
-    for statement in parsed if isinstance(parsed, list) else [parsed]:
-        _check_subject(cast("Mapping[str, Any]", statement))
+    statements = cast("list[Mapping[str, Any]]", parsed if isinstance(parsed, list) else [parsed])
+    for statement in statements:
+        _check_subject(statement)
 
 
 def _check_subject(statement: Mapping[str, Any]) -> None:
