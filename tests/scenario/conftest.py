@@ -6,6 +6,9 @@ import pytest
 
 from tests.running import running_server
 from tests.scenario.drivers import Driver, WireDriver, in_process_driver
+from tests.scenario.sts_house import house, issuer, user
+
+__all__ = ["driver", "house", "issuer", "user"]
 
 
 @pytest.fixture(scope="module", params=["in process", "over the wire"])

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+_KEY_PARTS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +44,9 @@ class Driver(Protocol):
         ...
 
     def client(
-        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, ...] | None = None
     ) -> Any:
-        """Return a boto3 client with the default account's root key, or another `key` (id, secret)."""
+        """Return a boto3 client with the default account's root key, or another `key` (id, secret, session token)."""
         ...
 
 
@@ -84,12 +85,12 @@ class WireDriver:
         )
 
     def client(
-        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, ...] | None = None
     ) -> Any:
         """Return a boto3 client."""
         changes: dict[str, Any] = {"region_name": region}
         if key is not None:
-            changes |= {"aws_access_key_id": key[0], "aws_secret_access_key": key[1]}
+            changes |= dict(zip(_KEY_PARTS, key, strict=False))
         return self.server.client(service, **changes)
 
 
@@ -149,16 +150,17 @@ class InProcessDriver:
         return Answer(status=response.status, headers=dict(response.headers), body=content)
 
     def client(
-        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, str] | None = None
+        self, service: str = "ecr", *, region: str = REGION, key: tuple[str, ...] | None = None
     ) -> Any:
         """Return a boto3 client whose requests go to the application."""
-        access_key_id, secret = key or self.server.root_key
+        used = key or self.server.root_key
         client = boto3.client(
             service,
             region_name=region,
             endpoint_url="http://localhost:5050",
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret,
+            aws_access_key_id=used[0],
+            aws_secret_access_key=used[1],
+            aws_session_token=used[2] if key and key[2:] else None,
             config=Config(retries={"total_max_attempts": 1}),
         )
         client.meta.events.register(f"before-send.{service}", self._send)

@@ -113,7 +113,9 @@ class Decisions:
             located,
         )
         found = self._kept.get(key)
-        if found is None or found.epochs != (scene.caller_epoch, scene.owner_epoch):
+        # Ids of temporary keys are short enough for two of them to be the same one day.
+        is_same = found is not None and (found.caller is caller or found.caller == caller)
+        if found is None or not is_same or found.epochs != (scene.caller_epoch, scene.owner_epoch):
             found = await self._ask(caller, requirement, scene, located)
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
@@ -128,6 +130,7 @@ class Decisions:
         registry, guarded = await self._owner(requirement, scene, located)
         return _Asked(
             epochs=(scene.caller_epoch, scene.owner_epoch),
+            caller=caller,
             principal=_principal(caller, identity),
             identity=identity,
             session=await self._session(caller, scene.caller_epoch),
@@ -184,6 +187,7 @@ class _Asked:
     """
 
     epochs: tuple[int, int | None]
+    caller: Caller
     principal: Principal
     identity: Identity
     session: tuple[Policy, ...] | None

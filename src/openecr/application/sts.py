@@ -14,7 +14,7 @@ from openecr.domain.callers import Caller, FederatedUser, RoleSession, Root, Ses
 from openecr.domain.decisions import Grant
 from openecr.domain.errors import AccessDenied
 from openecr.domain.iam import ACCESS_KEY_RANDOM_BYTES, SESSION_KEY_PREFIX, IamRole, access_key_id
-from openecr.domain.iam_errors import IamValidationError, NoSuchEntity
+from openecr.domain.iam_errors import ConcurrentModification, IamValidationError, NoSuchEntity
 from openecr.domain.sts_errors import IdentityClaimRejected, InvalidSessionParameter
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
@@ -149,7 +149,7 @@ class Sts:
     async def _role(self, grant: Grant) -> IamRole:
         try:
             return await self._database.read(lambda connection: require_role(connection, grant))
-        except NoSuchEntity as error:  # deleted since the decision: as if it had never been
+        except (NoSuchEntity, ConcurrentModification) as error:  # it is not the one that was decided on
             raise AccessDenied(
                 message=f"User: {grant.caller.arn} is not authorized to perform: {grant.requirement.actions[0]} "
                 f"on resource: {grant.requirement.resource}"

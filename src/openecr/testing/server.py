@@ -41,10 +41,16 @@ async def in_process(
     regions: Sequence[str] = ("us-east-1",),
     limits: Mapping[str, int] | None = None,
     clock: MovableClock | None = None,
+    flags: Mapping[str, object] | None = None,
 ) -> AsyncGenerator[InProcessServer]:
-    """Open a server over `folder`, and close it on the way out. Raises what made it fail."""
+    """Open a server over `folder`, and close it on the way out. Raises what made it fail.
+
+    `flags` are more settings by their names.
+    """
     failures: list[BaseException] = []
-    settings = replace(load({"data": str(folder), "regions": tuple(regions)}, {}), limits=dict(limits or {}))
+    settings = replace(
+        load({"data": str(folder), "regions": tuple(regions), **(flags or {})}, {}), limits=dict(limits or {})
+    )
     used = clock or MovableClock(SystemClock().now())  # clients sign with the real time
     with DataFolder.acquire(folder) as data:
         keys = open_key_ring(data.path, may_create=data.is_new)
