@@ -1,11 +1,10 @@
 """A server with an issuer beside it, and what stories about temporary credentials are told with."""
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from anyio.from_thread import start_blocking_portal
 from botocore.exceptions import ClientError
 
 from tests.issuers import AUDIENCE, Issuer, running_issuer
-from tests.scenario.drivers import ACCOUNT, Driver, in_process_driver
+from tests.running import plain_environment, running_server
+from tests.scenario.drivers import ACCOUNT, Driver, WireDriver, in_process_driver
 
 OTHER = "999999999999"
 LOOPBACK = "127.0.0.0/8"
@@ -26,11 +26,11 @@ EVERYTHING = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action"
 
 @dataclass(slots=True)
 class House:
-    """A server, an issuer that it may ask, and its database, into which roles are put."""
+    """A server, an issuer that it may ask, and clients of IAM for the roots of two accounts."""
 
     driver: Driver
-    database: Path
     issuer: Issuer
+    roots: Mapping[str, Any]
     roles: int = 0
 
     def role(
@@ -41,45 +41,25 @@ class House:
         account_id: str = ACCOUNT,
         path: str = "/",
         max_seconds: int = 3600,
-        tags: tuple[tuple[str, str], ...] = (),
     ) -> str:
-        """Put a role in, and return its ARN. `trust`: a document's statements."""
+        """Make a role, and return its ARN. `trust`: the statements of its trust policy."""
         self.roles += 1
-        name, role_id = f"role{self.roles}", f"AROA{self.roles:017}".replace("0", "A").replace("1", "B")
-        document = json.dumps({"Version": "2012-10-17", "Statement": trust})
-        self.run(
-            "INSERT INTO principals (id, account_id, kind, name, name_key, path, created_at, trust_policy, "
-            "trust_principals, max_session_seconds) VALUES (?, ?, 'role', ?, ?, ?, 0, ?, '{}', ?)",
-            (role_id, account_id, name, name, path, document, max_seconds),
+        name, iam = f"role{self.roles}", self.roots[account_id]
+        made = iam.create_role(
+            RoleName=name,
+            Path=path,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust}),
+            MaxSessionDuration=max_seconds,
         )
-        self.run("INSERT INTO inline_policies VALUES (?, 'all', ?)", (role_id, json.dumps(policy)))
-        for key, value in tags:
-            self.run("INSERT INTO iam_tags VALUES (?, ?, ?, ?)", (role_id, key.lower(), key, value))
-        self.changed(account_id)
-        return f"arn:aws:iam::{account_id}:role{path}{name}"
+        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(policy))
+        arn: str = made["Role"]["Arn"]
+        return arn
 
     def remove_role(self, arn: str) -> None:
         """Take a role away."""
-        name = arn.rpartition("/")[2]
-        self.run(
-            "DELETE FROM inline_policies WHERE principal_id = (SELECT id FROM principals WHERE name = ?)",
-            (name,),
-        )
-        self.run("DELETE FROM principals WHERE name = ?", (name,))
-        self.changed(ACCOUNT)
-
-    def changed(self, account_id: str) -> None:
-        """Tell every cache."""
-        self.run(
-            "UPDATE accounts SET authorization_epoch = authorization_epoch + 1 WHERE account_id = ?",
-            (account_id,),
-        )
-
-    def run(self, statement: str, parameters: tuple[object, ...]) -> None:
-        """Change the database beside the server."""
-        with closing(sqlite3.connect(self.database, timeout=30)) as connection, connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute(statement, parameters)
+        name, iam = arn.rpartition("/")[2], self.roots[ACCOUNT]
+        iam.delete_role_policy(RoleName=name, PolicyName="all")
+        iam.delete_role(RoleName=name)
 
 
 @pytest.fixture(scope="module")
@@ -92,27 +72,37 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[House]:
+@pytest.fixture(scope="module", params=["in process", "over the wire"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
+) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("sts")
-    flags = {
-        "oidc_issuers": (issuer.url,),
-        "oidc_ca_file": str(issuer.ca_file),
-        "oidc_private_networks": (LOOPBACK,),
-    }
-    with in_process_driver(folder, flags=flags) as driver:
-        yield settled(House(driver, folder / "metadata.sqlite", issuer))
+    if request.param == "in process":
+        flags = {
+            "oidc_issuers": (issuer.url,),
+            "oidc_ca_file": str(issuer.ca_file),
+            "oidc_private_networks": (LOOPBACK,),
+        }
+        with in_process_driver(folder, flags=flags) as driver:
+            other = driver.call(driver.server.parts.accounts.create, OTHER)
+            yield settled(driver, issuer, (other.access_key_id, other.secret))
+    else:
+        options = ["--oidc-issuer", issuer.url, "--oidc-ca-file", str(issuer.ca_file)]
+        with running_server(folder, options=[*options, "--oidc-private-network", LOOPBACK]) as server:
+            command = [sys.executable, "-m", "openecr", "accounts", "create", OTHER, "--json"]
+            told = subprocess.check_output([*command, "--data", str(server.data)], env=plain_environment())
+            key = json.loads(told)
+            yield settled(WireDriver(server), issuer, (key["access_key_id"], key["secret_access_key"]))
 
 
-def settled(house: House) -> House:
-    """Put in what every test wants: another account, an identity provider, a repository."""
-    house.run("INSERT INTO accounts (account_id, created_at) VALUES (?, 0)", (OTHER,))
-    house.run(
-        "INSERT INTO oidc_providers VALUES (?, ?, ?, '[]', 0)",
-        (ACCOUNT, house.issuer.provider, json.dumps([AUDIENCE, "other"])),
+def settled(driver: Driver, issuer: Issuer, other: tuple[str, str]) -> House:
+    """Put in what every story wants: an identity provider and a repository."""
+    roots = {ACCOUNT: driver.client("iam"), OTHER: driver.client("iam", key=other)}
+    roots[ACCOUNT].create_open_id_connect_provider(
+        Url=issuer.url, ClientIDList=[AUDIENCE, "other"], ThumbprintList=["0" * 40]
     )
-    house.driver.client().create_repository(repositoryName="app")
-    return house
+    driver.client().create_repository(repositoryName="app")
+    return House(driver, issuer, roots)
 
 
 @dataclass(frozen=True, slots=True)
