@@ -26,10 +26,14 @@ SCENARIOS = (
     "account-is-known",
     "images-are-data",
     "images-keep-a-repository",
+    "policy-lives",
+    "provider-lives",
     "repositories-are-data",
     "repository-errors",
     "repository-lives",
+    "role-lives",
     "token-is-data",
+    "user-lives",
     "wrong-key-is-told",
 )
 OF_SPECIAL_SERVERS = ("full-disk-is-told", "skew-is-corrected", "throttling-is-retried")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -25,6 +26,7 @@ const patience = 60 * time.Second
 
 type clients struct {
 	ecr *ecr.Client
+	iam *iam.Client
 	sts *sts.Client
 }
 
@@ -36,6 +38,10 @@ var scenarios = map[string]func(context.Context, clients) error{
 	"repositories-are-data":    repositoriesAreData,
 	"token-is-data":            tokenIsData,
 	"account-is-known":         accountIsKnown,
+	"policy-lives":             policyLives,
+	"provider-lives":           providerLives,
+	"role-lives":               roleLives,
+	"user-lives":               userLives,
 	"wrong-key-is-told":        wrongKeyIsTold,
 	"full-disk-is-told":        fullDiskIsTold,
 	"throttling-is-retried":    throttlingIsRetried,
@@ -63,7 +69,7 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	made := clients{ecr: ecr.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded)}
+	made := clients{ecr: ecr.NewFromConfig(loaded), iam: iam.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded)}
 	if arguments[0] == "call" {
 		return call(ctx, made.ecr, arguments[1])
 	}
