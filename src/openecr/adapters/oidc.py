@@ -56,6 +56,9 @@ _ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
 _Key = jwk.RSAKey | jwk.ECKey
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_Address = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+"""What a name is resolved to: as `socket.socket` takes it, and where to connect."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -146,7 +149,7 @@ class OidcProviders:
                 raise _Refused("the discovery document is another issuer's")
             return _keys_of(await _get(session, document.get("jwks_uri")))
 
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+    def _socket(self, address: _Address) -> socket.socket:
         """Make the socket for an address that may be connected to: whatever name or redirect led here."""
         family, kind, protocol, _, destination = address
         if not self._may_connect(str(destination[0])):
@@ -195,7 +198,7 @@ def _keys_of(document: Mapping[str, object]) -> Sequence[_Key]:
     if not isinstance(members, list) or len(cast("list[object]", members)) > _KEYS_MAX:
         raise _Refused("the key set has no keys, or too many")
     keys: list[_Key] = []
-    for member in members:
+    for member in cast("list[object]", members):
         if not isinstance(member, dict) or cast("dict[str, object]", member).get("use", "sig") != "sig":
             continue
         key = _key(cast("dict[str, Any]", member))

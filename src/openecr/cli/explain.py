@@ -1,7 +1,7 @@
 """`openecr explain`: why somebody may, or may not, do a thing."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -78,7 +78,7 @@ def _statement(statement: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
 
 
 def _advice(answer: dict[str, Any]) -> str:
