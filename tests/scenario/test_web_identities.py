@@ -77,6 +77,28 @@ def test_tokens_that_open_nothing(house: House) -> None:
     assert told(issuer.token(), there)[2].startswith("No OpenIDConnect provider found")
 
 
+def test_the_operator_has_to_name_the_issuer_too(house: House) -> None:
+    role = web_role(house)
+    unnamed = house.issuer.url.replace("localhost", "127.0.0.1")
+    iam = house.roots[ACCOUNT]
+    made = iam.create_open_id_connect_provider(Url=unnamed, ClientIDList=[AUDIENCE])
+    asked = dict(house.issuer.requests)
+    told = refused(
+        house.driver.client("sts").assume_role_with_web_identity,
+        RoleArn=role,
+        RoleSessionName="job-7",
+        WebIdentityToken=house.issuer.token(iss=unnamed),
+    )
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
+
+    assert told == (
+        "InvalidIdentityToken",
+        400,
+        f"No OpenIDConnect provider found in your account for {unnamed}",
+    )
+    assert house.issuer.requests == asked
+
+
 def test_what_a_provider_says_of_a_session(house: House) -> None:
     condition = {"StringEquals": {"aws:PrincipalTag/team": "registry", "aws:SourceIdentity": "ana"}}
     policy = allowing("ecr:ListImages")
