@@ -10,6 +10,7 @@ from openecr.application.iam.inline_policies import InlinePolicies
 from openecr.application.iam.managed_policies import ManagedPolicies
 from openecr.application.iam.oidc_providers import OidcProviders
 from openecr.application.iam.roles import Roles
+from openecr.application.iam.simulations import Simulations
 from openecr.application.iam.tags import IamTags
 from openecr.application.iam.users import Users
 from openecr.application.limits import Limits
@@ -44,4 +45,5 @@ class Iam:
         self.roles = Roles(database=database, clock=clock, ids=ids, limits=limits)
         self.oidc_providers = OidcProviders(database=database, clock=clock, limits=limits)
         self.tags = IamTags(database=database)
+        self.simulations = Simulations(database=database, clock=clock)
         self.account_details = AccountDetailLists(database=database)

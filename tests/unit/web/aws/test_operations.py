@@ -46,6 +46,7 @@ SAMPLES: dict[str, Any] = {
     "RoleArn": "arn:aws:iam::222222222222:role/ci",
     "RoleSessionName": "build",
     "PolicyArn": "arn:aws:iam::111111111111:policy/push",
+    "PolicySourceArn": "arn:aws:iam::111111111111:user/alice",
     "OpenIDConnectProviderArn": "arn:aws:iam::111111111111:oidc-provider/ci.example.com",
     "Url": "https://ci.example.com",
     "AWSServiceName": "replication.ecr.amazonaws.com",
