@@ -58,6 +58,10 @@ class Shell:
         assert answer.returncode != 0, said
         return answer.stdout + answer.stderr
 
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program, however it ends."""
+        return self._call(command, "")
+
     def _call(self, command: tuple[str, ...], stdin: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             (*self.wrapper, *command),
