@@ -1,6 +1,6 @@
 """Managed policies that are attached to users, groups and roles, and the boundaries of users and roles."""
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 
 from openecr.domain.iam import Entity
 from openecr.domain.managed_policies import Uses
@@ -35,19 +35,22 @@ COUNT_USES = Statement(
 COUNT_BOUNDARIES = Statement(
     select(func.count()).select_from(PRINCIPALS).where(_OF_ACCOUNT, _P.boundary_arn == bindparam("the_arn"))
 )
-LIST_ENTITIES = Statement(
-    select(*COLUMNS)
-    .join_from(PRINCIPALS, ATTACHMENTS, _P.id == _A.principal_id)
-    .where(_OF_ACCOUNT, _IS_POLICY, _P.id > bindparam("after"))
-    .order_by(_P.id)
-    .limit(bindparam("count"))
-)
-LIST_BOUNDED = Statement(
-    select(*COLUMNS)
-    .where(_OF_ACCOUNT, _P.boundary_arn == bindparam("the_arn"), _P.id > bindparam("after"))
-    .order_by(_P.id)
-    .limit(bindparam("count"))
-)
+_HAS_POLICY = _P.id.in_(select(_A.principal_id).where(_IS_POLICY))
+_IS_BOUNDED = _P.boundary_arn == bindparam("the_arn")
+
+
+def _entities(condition: ColumnElement[bool]) -> Statement:
+    return Statement(
+        select(*COLUMNS)
+        .where(_OF_ACCOUNT, condition, _P.id > bindparam("after"))
+        .order_by(_P.id)
+        .limit(bindparam("count"))
+    )
+
+
+LIST_ENTITIES = _entities(_HAS_POLICY)
+LIST_BOUNDED = _entities(_IS_BOUNDED)
+LIST_EITHER = _entities(or_(_HAS_POLICY, _IS_BOUNDED))
 SET_BOUNDARY = Statement(
     update(PRINCIPALS).where(_P.id == bindparam("the_id")).values(boundary_arn=bindparam("new_arn"))
 )
@@ -95,12 +98,16 @@ def list_entities(
     account_id: str,
     policy_arn: str,
     *,
+    are_attached: bool,
     are_bounded: bool,
     after: str,
     limit: int,
 ) -> list[Entity]:
-    """Return users, groups and roles that have a policy, as theirs or as their boundary, by id after `after`."""
-    statement = LIST_BOUNDED if are_bounded else LIST_ENTITIES
+    """Return users, groups and roles that have a policy, as theirs or as their boundary, by id after `after`.
+
+    With both flags: in either way.
+    """
+    statement = LIST_ENTITIES if not are_bounded else LIST_EITHER if are_attached else LIST_BOUNDED
     rows = connection.fetch_all(
         statement, the_account=account_id, the_arn=policy_arn, after=after, count=limit
     )

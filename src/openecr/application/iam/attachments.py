@@ -3,6 +3,7 @@
 from openecr.application.audit import audited
 from openecr.application.iam import aws_policies, entities
 from openecr.application.iam.boundaries import check_boundary
+from openecr.application.iam.managed_policies import check_arn
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import EntityKind
@@ -11,8 +12,6 @@ from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.store import accounts, attachments, managed_policies
 from openecr.store.connections import Connection
 from openecr.store.database import Database
-
-_SERVICE_POLICIES = "/aws-service-role/"
 
 
 class Attachments:
@@ -84,8 +83,9 @@ class Attachments:
         await self._database.write(audited(grant, unit))
 
     def _check_policy(self, connection: Connection, account_id: str, policy_arn: str) -> None:
+        check_arn(policy_arn)
         policy = aws_policies.POLICIES.get(policy_arn)
-        if policy is not None and policy.path == _SERVICE_POLICIES:
+        if policy is not None and policy.path == entities.SERVICE_ROLE_PATH:
             raise PolicyNotAttachable(message="Cannot attach a Service Role Policy to a Customer Role.")
         is_text = policy_arn.isascii() and policy_arn.isprintable()  # PostgreSQL's text takes no NUL
         if policy is None and not (is_text and managed_policies.find(connection, account_id, policy_arn)):

@@ -1,6 +1,7 @@
 """Managed policies of an account: made, read, changed by versions and deleted; AWS's own stay as they are."""
 
-from collections.abc import Mapping, Sequence
+import enum
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from openecr.application.audit import audited
@@ -14,6 +15,7 @@ from openecr.domain.iam_errors import (
     DeleteConflict,
     EntityAlreadyExists,
     IamLimitExceeded,
+    IamValidationError,
     NoSuchEntity,
 )
 from openecr.domain.managed_policies import VERSIONS_MAX, ManagedPolicy, PolicyVersion, Uses
@@ -21,12 +23,13 @@ from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.engines.iam import DocumentKind
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import accounts, attachments, iam_tags, managed_policies
+from openecr.store import accounts, attachments, iam_details, iam_tags, managed_policies
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
 _ID_PREFIX = "ANPA"
 _DOCUMENT_MAX_CHARACTERS = 6_144
+_ARN_COLONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,27 @@ class DescribedPolicy:
     policy: ManagedPolicy
     uses: Uses
     tags: Mapping[str, str]
+
+
+class Scope(enum.Enum):
+    """Whose policies are listed."""
+
+    OWN = "own"
+    AWS = "aws"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Which policies are listed by how they are used."""
+
+    must_be_attached: bool = False
+    must_bound: bool = False
+
+    def covers(self, uses: Uses) -> bool:
+        """Tell whether a policy is listed."""
+        if self.must_bound:
+            return uses.boundaries > 0
+        return uses.attachments > 0 or not self.must_be_attached
 
 
 class ManagedPolicies:
@@ -100,32 +124,38 @@ class ManagedPolicies:
 
         return await self._database.scan(read)
 
-    async def list(self, grant: Grant, page: PageRequest, *, path_prefix: str) -> Page[DescribedPolicy]:
-        """Return a page of the account's own policies by name."""
+    async def list(
+        self, grant: Grant, page: PageRequest, *, path_prefix: str, scopes: Collection[Scope], usage: Usage
+    ) -> Page[DescribedPolicy]:
+        """Return a page of the account's own policies by name, then of AWS's, without tags.
+
+        It may hold fewer than were asked for, also when more follow. Raises IamValidationError where `after` is no key
+        of this list.
+        """
         account_id = grant.registry.account_id
+        start, after = _start(page.after)
 
-        def read(connection: Connection) -> list[DescribedPolicy]:
-            found = managed_policies.list_after(
-                connection,
-                account_id,
-                path_prefix=path_prefix,
-                after=page.after or "",
-                limit=page.limit + 1,
-            )
-            return [_described(connection, grant, policy) for policy in found]
-
-        found = await self._database.scan(read)
-        return cut_page(found, page.limit, lambda each: each.policy.name.lower())
-
-    async def list_aws(self, grant: Grant, *, path_prefix: str) -> Sequence[DescribedPolicy]:
-        """Return AWS's own policies; there are few."""
-
-        def read(connection: Connection) -> list[DescribedPolicy]:
-            return [
-                _described(connection, grant, _of_aws(policy))
-                for policy in aws_policies.POLICIES.values()
-                if policy.path.startswith(path_prefix)
+        def read(connection: Connection) -> Page[DescribedPolicy]:
+            found: list[tuple[str, ManagedPolicy]] = []
+            if start is Scope.OWN and Scope.OWN in scopes:
+                own = managed_policies.list_after(
+                    connection, account_id, path_prefix=path_prefix, after=after, limit=page.limit + 1
+                )
+                found += [(_key(Scope.OWN, policy), policy) for policy in own]
+            if Scope.AWS in scopes:
+                found += _of_aws_after(after if start is Scope.AWS else "", path_prefix)
+            cut = cut_page(found, page.limit, lambda pair: pair[0])
+            attached = iam_details.attachment_counts(connection, account_id)
+            bounded = iam_details.boundary_counts(connection, account_id)
+            described = [
+                DescribedPolicy(
+                    policy=policy,
+                    uses=Uses(attachments=attached.get(policy.arn, 0), boundaries=bounded.get(policy.arn, 0)),
+                    tags={},
+                )
+                for _, policy in cut.items
             ]
+            return Page(items=tuple(each for each in described if usage.covers(each.uses)), after=cut.after)
 
         return await self._database.scan(read)
 
@@ -223,13 +253,14 @@ class ManagedPolicies:
                 raise DeleteConflict(message="Cannot delete the default version of a policy.")
             if not managed_policies.remove_version(connection, policy, number):
                 raise _no_version(policy, number)
+            accounts.raise_epoch(connection, policy.account_id)
 
         await self._database.write(audited(grant, unit))
 
     async def list_entities(
-        self, grant: Grant, arn: str, page: PageRequest, *, are_bounded: bool
+        self, grant: Grant, arn: str, page: PageRequest, *, are_attached: bool, are_bounded: bool
     ) -> Page[Entity]:
-        """Return a page of who has the policy, or is bounded by it, by unique id. Raises NoSuchEntity."""
+        """Return a page of who has the policy, or is bounded by it, or either, by unique id. Raises NoSuchEntity."""
 
         def read(connection: Connection) -> list[Entity]:
             find(connection, grant, arn)
@@ -237,6 +268,7 @@ class ManagedPolicies:
                 connection,
                 grant.registry.account_id,
                 arn,
+                are_attached=are_attached,
                 are_bounded=are_bounded,
                 after=page.after or "",
                 limit=page.limit + 1,
@@ -252,12 +284,40 @@ def find(connection: Connection, grant: Grant, arn: str) -> ManagedPolicy:
     return _own(connection, grant, arn) if aws_policy is None else _of_aws(aws_policy)
 
 
+def check_arn(arn: str) -> None:
+    """Raise IamValidationError for what is no ARN."""
+    if not arn.startswith("arn:") or arn.count(":") < _ARN_COLONS:
+        raise IamValidationError(message="Invalid ARN:  Could not be parsed!")
+
+
 def _own(connection: Connection, grant: Grant, arn: str) -> ManagedPolicy:
+    check_arn(arn)
     is_text = arn.isascii() and arn.isprintable()  # PostgreSQL's text takes no NUL
     found = managed_policies.find(connection, grant.registry.account_id, arn) if is_text else None
     if found is None:
         raise NoSuchEntity(message=f"Policy {arn} was not found.")
     return found
+
+
+def _key(scope: Scope, policy: ManagedPolicy) -> str:
+    return f"{scope.value}/{policy.name.lower()}"
+
+
+def _start(after: str | None) -> tuple[Scope, str]:
+    """Return in which part of the list a page begins, and after which name."""
+    if after is None:
+        return Scope.OWN, ""
+    scope, separator, name = after.partition("/")
+    if not separator or scope not in {each.value for each in Scope}:
+        raise IamValidationError(message="Invalid Marker.")
+    return Scope(scope), name
+
+
+def _of_aws_after(after: str, path_prefix: str) -> list[tuple[str, ManagedPolicy]]:
+    """Return AWS's own policies by name; there are few."""
+    policies = sorted(aws_policies.POLICIES.values(), key=lambda policy: policy.name.lower())
+    found = (_of_aws(policy) for policy in policies if policy.path.startswith(path_prefix))
+    return [(_key(Scope.AWS, policy), policy) for policy in found if policy.name.lower() > after]
 
 
 def _of_aws(policy: AwsPolicy) -> ManagedPolicy:

@@ -2,18 +2,20 @@
 
 import re
 
-from openecr.application.iam.managed_policies import DescribedPolicy
+from openecr.application.iam.managed_policies import DescribedPolicy, Scope, Usage
 from openecr.domain.iam import ROOT_PATH
-from openecr.domain.iam_errors import NoSuchEntity
+from openecr.domain.iam_errors import IamValidationError, NoSuchEntity
 from openecr.domain.iam_tags import checked_tags
 from openecr.domain.managed_policies import PolicyVersion
-from openecr.domain.pages import Page
+from openecr.domain.pages import cut_page
 from openecr.web.aws.call import Call, Output, Services
 from openecr.web.aws.iam import outputs
 from openecr.web.aws.iam.pages import marker_of, page_request, paged
 
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})", re.ASCII)
-_BOUNDARY_FILTER = "PermissionsBoundary"
+_MARKER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PERMISSIONS, _BOUNDARIES = "PermissionsPolicy", "PermissionsBoundary"
+_SCOPES = {"All": frozenset(Scope), "AWS": frozenset({Scope.AWS}), "Local": frozenset({Scope.OWN})}
 
 
 async def create_policy(services: Services, call: Call) -> Output:
@@ -36,21 +38,19 @@ async def get_policy(services: Services, call: Call) -> Output:
 
 
 async def list_policies(services: Services, call: Call) -> Output:
-    """Return a page of the account's policies, and on the last one AWS's own, as far as they are asked for."""
-    scope = call.parameters.get("Scope", "All")
-    prefix = call.parameters.get("PathPrefix") or ROOT_PATH
-    found: Page[DescribedPolicy] = Page(items=(), after=None)
-    if scope != "AWS":
-        found = await services.iam.managed_policies.list(call.grant, page_request(call), path_prefix=prefix)
-    items = list(found.items)
-    if scope != "Local" and found.after is None:
-        items += await services.iam.managed_policies.list_aws(call.grant, path_prefix=prefix)
-    marker = marker_of(found)
-    return {
-        "Policies": [_told(each) for each in items if _is_wanted(each, call)],
-        "IsTruncated": marker is not None,
-        "Marker": marker,
-    }
+    """Return a page of the account's policies and AWS's own, as far as they are asked for."""
+    given = call.parameters
+    page = await services.iam.managed_policies.list(
+        call.grant,
+        page_request(call),
+        path_prefix=given.get("PathPrefix") or ROOT_PATH,
+        scopes=_SCOPES[given.get("Scope") or "All"],
+        usage=Usage(
+            must_be_attached=given.get("OnlyAttached", False),
+            must_bound=given.get("PolicyUsageFilter") == _BOUNDARIES,
+        ),
+    )
+    return paged("Policies", page, _told)
 
 
 async def delete_policy(services: Services, call: Call) -> Output:
@@ -79,9 +79,13 @@ async def get_policy_version(services: Services, call: Call) -> Output:
 
 
 async def list_policy_versions(services: Services, call: Call) -> Output:
-    """Return all versions."""
+    """Return a page of versions, the newest first."""
     found = await services.iam.managed_policies.list_versions(call.grant, call.parameters["PolicyArn"])
-    return {"Versions": [_version(each) for each in found], "IsTruncated": False}
+    page = page_request(call)
+    if page.after is not None and _MARKER.fullmatch(page.after) is None:
+        raise IamValidationError(message="Invalid Marker.")
+    rest = [each for each in found if page.after is None or each.number < int(page.after)]
+    return paged("Versions", cut_page(rest, page.limit, lambda each: str(each.number)), _version)
 
 
 async def set_default_policy_version(services: Services, call: Call) -> Output:
@@ -101,27 +105,24 @@ async def delete_policy_version(services: Services, call: Call) -> Output:
 
 
 async def list_entities_for_policy(services: Services, call: Call) -> Output:
-    """Return a page of who has a policy."""
+    """Return a page of who has a policy; it may be shorter than asked for, also when more follow."""
+    given = call.parameters
+    usage = given.get("PolicyUsageFilter")
     page = await services.iam.managed_policies.list_entities(
         call.grant,
-        call.parameters["PolicyArn"],
+        given["PolicyArn"],
         page_request(call),
-        are_bounded=call.parameters.get("PolicyUsageFilter") == _BOUNDARY_FILTER,
+        are_attached=usage != _BOUNDARIES,
+        are_bounded=usage != _PERMISSIONS,
     )
-    wanted = call.parameters.get("EntityFilter")
+    wanted, prefix = given.get("EntityFilter"), given.get("PathPrefix") or ROOT_PATH
+    marker = marker_of(page)
     told: Output = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
     for entity in page.items:
         noun = entity.kind.value.capitalize()
-        if wanted in {None, noun}:
+        if wanted in {None, noun} and entity.path.startswith(prefix):
             told[f"Policy{noun}s"].append({f"{noun}Name": entity.name, f"{noun}Id": entity.unique_id})
-    return {**told, **{name: value for name, value in paged("", page, str).items() if name}}
-
-
-def _is_wanted(described: DescribedPolicy, call: Call) -> bool:
-    usage = call.parameters.get("PolicyUsageFilter")
-    if usage == _BOUNDARY_FILTER and not described.uses.boundaries:
-        return False
-    return not call.parameters.get("OnlyAttached", False) or described.uses.attachments > 0
+    return {**told, "IsTruncated": marker is not None, "Marker": marker}
 
 
 def _number(call: Call) -> int:
