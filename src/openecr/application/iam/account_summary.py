@@ -3,6 +3,7 @@
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import EntityKind
+from openecr.domain.managed_policies import VERSIONS_MAX
 from openecr.store import iam_counts
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -40,6 +41,13 @@ class AccountSummary:
             "GroupsQuota": limits.groups_per_account,
             "GroupsPerUserQuota": limits.groups_per_user,
             "AccessKeysPerUserQuota": limits.access_keys_per_user,
+            "RolesQuota": limits.roles_per_account,
+            "PoliciesQuota": limits.policies_per_account,
+            "VersionsPerPolicyQuota": VERSIONS_MAX,
+            **dict.fromkeys(
+                (f"AttachedPoliciesPer{noun}Quota" for noun in ("User", "Group", "Role")),
+                limits.attached_policies,
+            ),
             "UserPolicySizeQuota": limits.user_inline_policy_characters,
             "GroupPolicySizeQuota": limits.group_inline_policy_characters,
             "RolePolicySizeQuota": limits.role_inline_policy_characters,
