@@ -126,9 +126,10 @@ def insert_rows(
     on_sqlite = ", ".join(f"json_extract(value, '$[{position}]')" for position in positions)
     on_postgresql = ", ".join(f"member ->> {position}" for position in positions)
     insert = f"INSERT INTO {table.name} ({names}) SELECT"
+    rows: BindParameter[str] = bindparam("rows", type_=Text())
     return Statement(
-        text(f"{insert} {on_sqlite} FROM json_each(:rows) WHERE true {action}"),
+        text(f"{insert} {on_sqlite} FROM json_each(:rows) WHERE true {action}").bindparams(rows),
         postgresql=text(
             f"{insert} {on_postgresql} FROM json_array_elements(CAST(:rows AS JSON)) AS member {action}"
-        ),
+        ).bindparams(rows),
     )
