@@ -198,7 +198,7 @@ class Door:
 
 
 def _get(path: str, method: str = "GET", **headers: str) -> Attempt:
-    return lambda person, name: person.ask(method, f"/v2/{name}/{path}", **headers)
+    return lambda person, name: person.ask(method, f"/v2/{name}/{path}", b"", **headers)
 
 
 def _aws(operation: str, **given: Any) -> Attempt:

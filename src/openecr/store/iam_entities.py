@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, Text, bindparam, delete, func, insert, select, update
 
 from openecr.domain.iam import Entity, EntityKind, IamGroup, IamRole, IamUser
 from openecr.store.connections import Connection, Row
@@ -49,7 +49,7 @@ LIST = Statement(
     .where(
         *_OF_KIND,
         _P.name_key > bindparam("after"),
-        func.substr(_P.path, 1, bindparam("length")) == bindparam("prefix"),
+        func.substr(_P.path, 1, bindparam("length", type_=Integer())) == bindparam("prefix", type_=Text()),
     )
     .order_by(_P.name_key)
     .limit(bindparam("count"))

@@ -1,6 +1,6 @@
 """Managed policies of accounts and their versions. AWS's own are no rows."""
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, Text, bindparam, delete, func, insert, select, update
 
 from openecr.domain.managed_policies import ManagedPolicy, PolicyVersion
 from openecr.store.connections import Connection, Row
@@ -48,7 +48,7 @@ LIST = Statement(
     .where(
         _OF_ACCOUNT,
         _M.name_key > bindparam("after"),
-        func.substr(_M.path, 1, bindparam("length")) == bindparam("prefix"),
+        func.substr(_M.path, 1, bindparam("length", type_=Integer())) == bindparam("prefix", type_=Text()),
     )
     .order_by(_M.name_key)
     .limit(bindparam("count"))
