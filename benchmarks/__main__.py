@@ -13,7 +13,7 @@ from pathlib import Path
 
 from botocore.credentials import Credentials
 
-from benchmarks import content, lists, loads, rows, servers
+from benchmarks import content, lists, loads, policies, rows, servers
 from benchmarks.loads import Generator, Load
 from benchmarks.servers import Target
 
@@ -71,6 +71,8 @@ def main() -> None:
         comparisons(generator, folder, options.rounds, options.only)
         if options.only in "large repository":
             large_repository(generator, folder / "large")
+        if options.only in "policies":
+            what_policies_cost(generator, folder / "policies", options.rounds)
         if options.only in "memory":
             memory(generator, folder)
     finally:
@@ -111,6 +113,13 @@ def large_repository(generator: Generator, folder: Path) -> None:
         load = Load(mode="images", paths=[lists.REPOSITORY], clients=_FILLERS, count=lists.IMAGES)
         generator.run(ours, load)
         lists.last_pages(ours, both.credentials)
+
+
+def what_policies_cost(generator: Generator, folder: Path, rounds: int) -> None:
+    """Print what policies cost, on a server of its own."""
+    with pair(folder, is_tls=False) as both:
+        fill(both, content.fill_images)
+        policies.measure(generator, both.targets[0], both.credentials, folder, rounds)
 
 
 def memory(generator: Generator, folder: Path) -> None:

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,8 @@ func (l *load) worker(mode string) worker {
 		return l.reader(strings.ToUpper(mode))
 	case "probe":
 		return l.prober()
+	case "signed":
+		return l.caller()
 	case "put":
 		return l.timed(l.putNumbered)
 	case "patch":
@@ -87,6 +90,28 @@ func (l *load) reader(method string) worker {
 		l.bytes.Add(count)
 		if err != nil || status != 200 && status != 206 {
 			l.fail("%s %s: status %d, %v", method, l.paths[int(index)%len(requests)], status, err)
+		}
+		return time.Since(began)
+	}
+}
+
+// caller sends requests that were signed beforehand, as they are: the paths are files that hold one each.
+func (l *load) caller() worker {
+	connection := l.target.connect()
+	requests := make([][]byte, len(l.paths))
+	for index, path := range l.paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			l.fail("%v", err)
+		}
+		requests[index] = content
+	}
+	return func(index int64) time.Duration {
+		began := time.Now()
+		status, count, err := connection.ask("POST", requests[int(index)%len(requests)])
+		l.bytes.Add(count)
+		if err != nil || status != 200 {
+			l.fail("%s: status %d, %v", l.paths[int(index)%len(requests)], status, err)
 		}
 		return time.Since(began)
 	}

@@ -13,6 +13,8 @@ OLD_VERSION = "2008-10-17"
 """Also what a document without a version has: variables are plain text in it."""
 
 _SYNTAX = "Syntax errors in policy."
+_EFFECTS = ("Allow", "Deny")  # tuples: what is looked for in them may be any JSON
+_VERSIONS = (None, CURRENT_VERSION, OLD_VERSION)
 _TOP = frozenset({"Version", "Id", "Statement"})
 _STATEMENT = frozenset(
     {
@@ -119,11 +121,13 @@ def actions_of(text: str) -> tuple[str, ...]:
 
 
 def named_principals(element: object) -> list[tuple[str, str]]:
-    """Return (type, name) of each principal of an element; `*` is of type AWS."""
+    """Return (type, name) of each principal of an element; `*` is of type AWS. Raises MalformedPolicy."""
     if element is None:
         return []
     if isinstance(element, str):
         return [("AWS", element)]
+    if not isinstance(element, dict):
+        raise MalformedPolicy(_SYNTAX)
     members = cast("Mapping[str, object]", element)
     return [(kind, name) for kind, names in members.items() for name in texts_of(names)]
 
@@ -153,7 +157,7 @@ def _is_shallow(value: object, depth: int) -> bool:
 
 
 def _check_version(version: object, kind: DocumentKind) -> None:
-    if version not in {None, CURRENT_VERSION, OLD_VERSION}:
+    if version not in _VERSIONS:
         raise MalformedPolicy(_SYNTAX)
     if kind in {DocumentKind.IDENTITY, DocumentKind.SESSION} and version != CURRENT_VERSION:
         raise MalformedPolicy("Policy document must be version 2012-10-17 or greater.")
@@ -171,9 +175,9 @@ def _check_statement(statement: Statement, kind: DocumentKind) -> None:
 
 
 def _check_effect(effect: object) -> None:
-    if isinstance(effect, str) and effect.lower() in {"allow", "deny"} and effect not in {"Allow", "Deny"}:
+    if isinstance(effect, str) and effect.lower() in {"allow", "deny"} and effect not in _EFFECTS:
         raise MalformedPolicy("The policy failed legacy parsing")
-    if effect not in {"Allow", "Deny"}:
+    if effect not in _EFFECTS:
         raise MalformedPolicy(_SYNTAX)
 
 

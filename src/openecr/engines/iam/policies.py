@@ -139,7 +139,7 @@ def _compile(
 ) -> CompiledStatement:
     actions = statement.get("Action", statement.get("NotAction"))
     resources = statement.get("Resource", statement.get("NotResource"))
-    if actions is None or statement["Effect"] not in {"Allow", "Deny"}:
+    if actions is None or statement["Effect"] not in ("Allow", "Deny"):
         message = "a statement without actions or effect"
         raise ValueError(message)
     return CompiledStatement(
