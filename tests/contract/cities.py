@@ -139,15 +139,7 @@ class City:
         self._clients: dict[tuple[tuple[str, str], str], AwsClient] = {}
         self.begun: dict[str, str] = {}  # paths of uploads that root has begun, by repository
         self.outcomes: list[Outcome] = []
-        hosts = RegistryHosts(
-            default=RegistryId(account_id=ACCOUNT, region=REGION),
-            regions=(REGION,),
-            domains=("localhost",),
-            plain_names=(),
-            scheme="http",
-            port=5050,
-            default_host="localhost:5050",
-        )
+        hosts = _hosts()
         parts = self.parts
         self._registry = RegistryFace(
             services=oci.Services(
@@ -164,22 +156,7 @@ class City:
             record=self.outcomes.append,
         )
         self._aws = AwsFace(
-            services=aws.Services(
-                account_settings=parts.account_settings,
-                audit=AuditLookup(metadata=databases.metadata, activity=databases.activity),
-                authorization_tokens=parts.tokens,
-                blobs=parts.blobs,
-                hosts=hosts,
-                iam=parts.iam,
-                images=parts.images,
-                registry_policies=parts.registry_policies,
-                repositories=parts.repositories,
-                repository_policies=parts.repository_policies,
-                sessions=parts.sessions,
-                sts=parts.sts,
-                uploads=parts.uploads,
-                web_identities=parts.web_identities,
-            ),
+            services=_aws_services(parts, databases, hosts),
             authenticator=parts.authenticator,
             authorizer=parts.authorizer,
             regions=(REGION,),
@@ -267,4 +244,35 @@ async def logged_in(person: Person) -> Person:
         key=person.key,
         session_token=person.session_token,
         authorization=f"Basic {token}",
+    )
+
+
+def _hosts() -> RegistryHosts:
+    return RegistryHosts(
+        default=RegistryId(account_id=ACCOUNT, region=REGION),
+        regions=(REGION,),
+        domains=("localhost",),
+        plain_names=(),
+        scheme="http",
+        port=5050,
+        default_host="localhost:5050",
+    )
+
+
+def _aws_services(parts: UseCases, databases: Databases, hosts: RegistryHosts) -> aws.Services:
+    return aws.Services(
+        account_settings=parts.account_settings,
+        audit=AuditLookup(metadata=databases.metadata, activity=databases.activity),
+        authorization_tokens=parts.tokens,
+        blobs=parts.blobs,
+        hosts=hosts,
+        iam=parts.iam,
+        images=parts.images,
+        registry_policies=parts.registry_policies,
+        repositories=parts.repositories,
+        repository_policies=parts.repository_policies,
+        sessions=parts.sessions,
+        sts=parts.sts,
+        uploads=parts.uploads,
+        web_identities=parts.web_identities,
     )
