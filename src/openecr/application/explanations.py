@@ -1,9 +1,10 @@
 """Why a caller may or may not do a thing: for the operator, who may know every policy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from openecr.application.audit_lookup import AuditLookup
 from openecr.application.authorization import Authorizer
+from openecr.application.policy_principals import is_known
 from openecr.domain.audit import explanation_of
 from openecr.domain.callers import Caller, RequestContext, RoleSession, Root, Session, User
 from openecr.domain.decisions import Requirement
@@ -62,6 +63,12 @@ class Explanations:
         if found is None:
             raise OperatorError(message=f"nothing is known of a denial of the request {request_id[:64]}")
         return found
+
+    async def unknown_principals(self, principals: Sequence[str]) -> list[str]:
+        """Return those that no policy of this server may name: users, roles and accounts that are not there."""
+        return await self._database.scan(
+            lambda connection: [each for each in principals if not is_known(connection, each)]
+        )
 
     async def _caller(self, arn: str) -> Caller:
         """Return the caller that an ARN of a root, user, role or role session names."""

@@ -43,6 +43,15 @@ def shown(connection: Connection, document: str, principals: Mapping[str, str | 
     return document
 
 
+def is_known(connection: Connection, principal: str) -> bool:
+    """Tell whether a policy may name a principal."""
+    try:
+        _resolve(connection, principal)
+    except PrincipalNotFound:
+        return False
+    return True
+
+
 def _resolve(connection: Connection, principal: str) -> str | None:
     """Return the id of a user or role; None for what has none: accounts, sessions, services, everybody."""
     parts = principal.split(":", maxsplit=_ARN_PARTS - 1)

@@ -10,6 +10,7 @@ from openecr.cli.audit import audit
 from openecr.cli.doctor import doctor
 from openecr.cli.env import env
 from openecr.cli.explain import explain
+from openecr.cli.policies import policies
 from openecr.cli.running import status, stop
 from openecr.cli.serve import serve
 from openecr.cli.settings import settings_command
@@ -43,7 +44,19 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (serve, env, accounts, audit, doctor, explain, settings_command, status, stop, version):
+for command in (
+    serve,
+    env,
+    accounts,
+    audit,
+    doctor,
+    explain,
+    policies,
+    settings_command,
+    status,
+    stop,
+    version,
+):
     cli.add_command(command)
 
 

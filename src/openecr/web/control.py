@@ -45,11 +45,19 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One question. `account` is for the commands on one account, `after` continues a list.
 
-    `since` and `until` (instants), `principal` and `repository` say which events of the audit trail are wanted.
+    `principals` are those of which it is asked whether they are known. `since` and `until` (instants), `principal` and
+    `repository` say which events of the audit trail are wanted.
     """
 
     command: Literal[
-        "account-create", "account-list", "account-rotate-key", "audit", "explain", "status", "stop"
+        "account-create",
+        "account-list",
+        "account-rotate-key",
+        "audit",
+        "explain",
+        "principals",
+        "status",
+        "stop",
     ]
     account: str = ""
     after: str | None = None
@@ -58,6 +66,7 @@ class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     principal: str | None = None
     repository: str | None = None
     question: Question = Question()
+    principals: tuple[str, ...] = ()
 
     @property
     def search(self) -> Search:
@@ -107,7 +116,7 @@ class AccountCommands:
                 return _told(key)
             case "account-list":
                 return await self._list(command.after)
-            case "audit" | "explain" | "status" | "stop":
+            case "audit" | "explain" | "principals" | "status" | "stop":
                 raise OperatorError(message="no server runs on this data folder")
 
     async def _list(self, after: str | None) -> dict[str, Any]:
@@ -216,6 +225,8 @@ class ControlServer:
                 return await page_of_events(self._audit, command.search, command.after)
             case "explain":
                 return dict(await self._explain(command.question))
+            case "principals":
+                return {"unknown": await self._explanations.unknown_principals(command.principals)}
             case "stop":
                 self._stop()
                 return {}

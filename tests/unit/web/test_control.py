@@ -232,3 +232,9 @@ async def test_whether_somebody_may_do_a_thing_is_explained(heard: Heard) -> Non
 async def test_what_cannot_be_explained_is_said_in_a_line(heard: Heard, question: Question) -> None:
     with pytest.raises(OperatorError):
         await heard.ask(command="explain", question=question)
+
+
+async def test_principals_that_are_not_there_are_told(heard: Heard) -> None:
+    here, nowhere = f"arn:aws:iam::{FIRST_ACCOUNT_ID}:root", f"arn:aws:iam::{FIRST_ACCOUNT_ID}:user/nobody"
+    told = await heard.ask(command="principals", principals=(here, nowhere, "999999999999", "*"))
+    assert told == {"unknown": [nowhere, "999999999999"]}

@@ -2,6 +2,7 @@
 
 from openecr.engines.iam.decisions import PolicySet, decide
 from openecr.engines.iam.documents import DocumentKind, MalformedPolicy, actions_of, principals_of, validate
+from openecr.engines.iam.lint import KnownActions, lint
 from openecr.engines.iam.patterns import UNDECIDED, ContextKeys
 from openecr.engines.iam.policies import Policy, Question, compile_policy
 from openecr.engines.iam.principals import Principal, PrincipalType
@@ -11,6 +12,7 @@ __all__ = [
     "UNDECIDED",
     "ContextKeys",
     "DocumentKind",
+    "KnownActions",
     "MalformedPolicy",
     "Policy",
     "PolicySet",
@@ -21,6 +23,7 @@ __all__ = [
     "compile_policy",
     "decide",
     "denial_sentence",
+    "lint",
     "principals_of",
     "validate",
 ]
