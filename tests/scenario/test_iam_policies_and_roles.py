@@ -298,3 +298,21 @@ def test_who_manages_iam_is_managed_by_iam(driver: Driver, iam: Any, alice: tupl
         as_alice.attach_user_policy(UserName="alice", PolicyArn=POWER_USER)
     assert told(denied)[0] == "AccessDenied"
     iam.delete_user_policy(UserName="alice", PolicyName="attach")
+
+
+def test_tags_of_users_decide_who_may_change_them(driver: Driver, iam: Any, alice: tuple[str, str]) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Action": "iam:GetUser",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"iam:ResourceTag/Team": "a"}},
+    }
+    written = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="alice", PolicyName="own", PolicyDocument=written)
+    as_alice = driver.client("iam", key=alice)
+    with pytest.raises(ClientError) as denied:
+        as_alice.get_user(UserName="alice")
+    assert told(denied)[0] == "AccessDenied"
+    iam.tag_user(UserName="alice", Tags=[{"Key": "team", "Value": "a"}])
+    assert as_alice.get_user(UserName="alice")["User"]["UserName"] == "alice"
+    iam.delete_user_policy(UserName="alice", PolicyName="own")

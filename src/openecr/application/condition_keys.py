@@ -77,7 +77,7 @@ class ConditionKeys:
 def _tag(this: Circumstances, family: str, name: str) -> Values | None:
     if family == "aws:principaltag":
         return _value(_principal_tags(this), name)
-    if family in {"aws:resourcetag", "ecr:resourcetag"}:
+    if family in {"aws:resourcetag", "ecr:resourcetag", "iam:resourcetag"}:
         return _value(this.resource_tags, name)
     return None
 

@@ -171,6 +171,9 @@ class Decisions:
             if located is None or scene.owner_epoch is None:
                 return _NOTHING_SAID, _TRUSTS_NOBODY
             return _NOTHING_SAID, await self._identities.of_role(located.unique_id, scene.owner_epoch)
+        if scene.owner_epoch is not None and located is not None:
+            named = await self._identities.of_principal(located.unique_id, scene.owner_epoch)
+            return _NOTHING_SAID, Guarded(tags={key.lower(): value for key, value in named.tags})
         if scene.owner_epoch is None or requirement.arn is not None:
             return _NOTHING_SAID, _UNGUARDED
         registry = await self._identities.of_registry(requirement.registry, scene.owner_epoch)
