@@ -114,6 +114,13 @@ def test_a_policy_is_kept_as_ecr_lays_it_out(server: InProcessDriver, users: Use
             "Principal not found",
         ),
         (policy(allow({"AWS": "999999999999"}, "ecr:*")), "Principal not found"),
+        (policy(allow("*", "ecr:*", Sid="中")), "Invalid repository policy provided"),
+        (
+            policy(allow("*", "ecr:*", Condition={"NumericEquals": {"aws:EpochTime": 7}})).replace(
+                "7", "1e999"
+            ),
+            "Invalid repository policy provided",
+        ),
     ],
 )
 def test_what_is_no_policy_is_refused_in_ecrs_words(
@@ -148,6 +155,29 @@ def test_nobody_locks_himself_out_unless_he_insists(server: InProcessDriver, use
         ),
     )
     server.client().set_repository_policy(repositoryName="locked", policyText=policy(allow("*", *PULL)))
+
+
+def test_another_account_does_not_drop_its_own_right_by_mistake(
+    server: InProcessDriver, stranger: tuple[str, str]
+) -> None:
+    server.client().create_repository(repositoryName="lent")
+    text = policy(allow({"AWS": STRANGER}, "ecr:*"))
+    server.client().set_repository_policy(repositoryName="lent", policyText=text)
+    tenant = server.client(key=stranger)
+    less = policy(allow({"AWS": STRANGER}, *PULL))
+    with pytest.raises(ClientError) as refused:
+        tenant.set_repository_policy(registryId=ACCOUNT, repositoryName="lent", policyText=less)
+    assert told(refused) == (
+        "InvalidParameterException",
+        (
+            "Invalid parameter at 'PolicyText' failed to satisfy constraint: "
+            "'The policy would not allow you to set the repository policy again: use force'"
+        ),
+    )
+    tenant.set_repository_policy(registryId=ACCOUNT, repositoryName="lent", policyText=less, force=True)
+    with pytest.raises(ClientError) as denied:
+        tenant.get_repository_policy(registryId=ACCOUNT, repositoryName="lent")
+    assert told(denied)[0] == "AccessDeniedException"
 
 
 def test_a_policy_that_denies_binds_root_too(server: InProcessDriver) -> None:

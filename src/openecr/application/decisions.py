@@ -202,6 +202,14 @@ class _Asked:
     decided: Decided | None = None
 
     def decide(self, action: str, keys: ConditionKeys) -> Verdict:
+        """Nobody is let in to a whole registry by its policy: it keeps from logging in, and lets nobody."""
+        said = self._resource_policies(action)
+        verdict = self._decide(action, keys, said)
+        if action == _LOGIN and said and verdict.decision is not Decision.EXPLICIT_DENY:
+            return self._decide(action, keys, ())
+        return verdict
+
+    def _decide(self, action: str, keys: ConditionKeys, said: tuple[Policy, ...]) -> Verdict:
         question = Question(
             principal=self.principal,
             action=action,
@@ -213,19 +221,18 @@ class _Asked:
             identity=self.identity.policies,
             boundary=self.identity.boundary,
             session=self.session,
-            resource=self._resource_policies(action),
+            resource=said,
             resource_must_allow=self.guarded.must_allow,
             root_escapes_resource_denies=self.is_own_root and action in _ROOT_MAY_MEND,
         )
         return decide(question, policies)
 
     def _resource_policies(self, action: str) -> tuple[Policy, ...]:
-        """Nobody is let in to a whole registry by its policy: logins are allowed by identity policies alone."""
         found: list[Policy] = []
         if self.guarded.policy is not None:
             found.append(self.guarded.policy)
         registry = self.registry
-        if registry.policy is not None and action != _LOGIN and (registry.is_full or action in OLD_SCOPE):
+        if registry.policy is not None and (registry.is_full or action in OLD_SCOPE):
             found.append(registry.policy)
         return tuple(found)
 

@@ -15,6 +15,7 @@ from openecr.store.connections import Connection
 from openecr.store.database import Database
 
 _OLD_SCOPE = "V1"
+_OLD_ACTIONS = frozenset(action.lower() for action in OLD_SCOPE)
 
 
 class RegistryPolicies:
@@ -34,7 +35,7 @@ class RegistryPolicies:
 
         def unit(connection: Connection) -> None:
             scope = value_of(connection, registry, AccountSetting.REGISTRY_POLICY_SCOPE)
-            if scope == _OLD_SCOPE and not OLD_SCOPE.issuperset(actions_of(document)):
+            if scope == _OLD_SCOPE and not _OLD_ACTIONS.issuperset(map(str.lower, actions_of(document))):
                 raise invalid(DocumentKind.REGISTRY)
             try:
                 ids = resolve(connection, document)

@@ -44,12 +44,20 @@ class RepositoryPolicies:
         return document
 
     async def get(self, grant: Grant) -> str:
-        """Return the policy; principals that are gone are shown by their ids. Raises RepositoryPolicyNotFound."""
+        """Return the policy; principals that are gone are shown by their ids.
+
+        Raises RepositoryNotFound, RepositoryPolicyNotFound.
+        """
         repository = grant.require_repository()
-        return await self._database.read(lambda connection: _text(connection, repository))
+
+        def look(connection: Connection) -> str:
+            repositories.require_live(connection, repository)
+            return _text(connection, repository)
+
+        return await self._database.read(look)
 
     async def delete(self, grant: Grant) -> str:
-        """Remove the policy and return what it was. Raises RepositoryPolicyNotFound."""
+        """Remove the policy and return what it was. Raises RepositoryNotFound, RepositoryPolicyNotFound."""
         repository = grant.require_repository()
 
         def unit(connection: Connection) -> str:
@@ -62,8 +70,9 @@ class RepositoryPolicies:
         return await self._database.write(audited(grant, unit))
 
     async def _check_way_back(self, grant: Grant, document: str) -> None:
+        """Whom only the present policy lets in is locked out by one that says nothing of him, too."""
         decision = await self._authorizer.decide_under(grant, document)
-        if decision is Decision.EXPLICIT_DENY:
+        if decision is not Decision.ALLOW:
             raise InvalidParameter(
                 parameter="PolicyText",
                 constraint="The policy would not allow you to set the repository policy again: use force",

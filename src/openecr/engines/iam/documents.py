@@ -71,7 +71,7 @@ def validate(text: str, kind: DocumentKind) -> None:
     for statement in statements:
         _check_statement(statement, kind)
     sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
-    if len(sids) != len(set(sids)):
+    if len(sids) != len(set(sids)) and kind is not DocumentKind.REPOSITORY:  # ECR takes what IAM does not
         raise MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
 
 
