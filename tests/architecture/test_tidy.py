@@ -31,7 +31,7 @@ BANNED_IN_TEXT = {
 }
 
 BANNED_IN_PRODUCT = {
-    re.compile(r"\brepo\b"): "say repository",
+    re.compile(r"\brepo\b(?!:-)"): "say repository",  # subjects in GitHub's tokens begin so
     re.compile(r"\bpdb\b|\bbreakpoint\("): "a debugger",
 }
 

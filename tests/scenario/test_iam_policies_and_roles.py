@@ -198,8 +198,8 @@ def test_a_role_is_made_changed_assumed_and_deleted(driver: Driver, iam: Any, al
                 "sts:AssumeRoleWithWebIdentity",
             ),
             (
-                "Missing required condition key token.actions.githubusercontent.com:sub "
-                "for a provider that many share"
+                "Missing required condition: token.actions.githubusercontent.com:sub has to tell whose tokens "
+                "count, for many share this provider"
             ),
         ),
     ],
@@ -217,7 +217,22 @@ def test_a_services_role_is_its_own(iam: Any) -> None:
     with pytest.raises(ClientError) as refused:
         iam.delete_role(RoleName=name)
     assert told(refused)[0] == "UnmodifiableEntity"
+    with pytest.raises(ClientError) as taken:
+        iam.create_service_linked_role(AWSServiceName="replication.ecr.amazonaws.com")
+    assert told(taken) == (
+        "InvalidInput",
+        f"Service role name {name} has been taken in this account, please try a different suffix.",
+    )
+    with pytest.raises(ClientError) as refused:
+        iam.create_service_linked_role(AWSServiceName="replication.ecr.amazonaws.com", CustomSuffix="x")
+    assert told(refused) == (
+        "InvalidInput",
+        "Custom suffix is not allowed for replication.ecr.amazonaws.com",
+    )
     task = iam.delete_service_linked_role(RoleName=name)["DeletionTaskId"]
+    with pytest.raises(ClientError) as missing:
+        iam.get_service_linked_role_deletion_status(DeletionTaskId="task/of/nothing")
+    assert told(missing)[0] == "NoSuchEntity"
     assert iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] == "SUCCEEDED"
     with pytest.raises(ClientError) as unknown:
         iam.create_service_linked_role(AWSServiceName="ec2.amazonaws.com")

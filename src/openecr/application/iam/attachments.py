@@ -9,6 +9,7 @@ from openecr.domain.decisions import Grant
 from openecr.domain.iam import EntityKind
 from openecr.domain.iam_errors import IamLimitExceeded, NoSuchEntity, PolicyNotAttachable
 from openecr.domain.pages import Page, PageRequest, cut_page
+from openecr.domain.service_roles import SERVICE_ROLE_PATH
 from openecr.store import accounts, attachments, managed_policies
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -85,7 +86,7 @@ class Attachments:
     def _check_policy(self, connection: Connection, account_id: str, policy_arn: str) -> None:
         check_arn(policy_arn)
         policy = aws_policies.POLICIES.get(policy_arn)
-        if policy is not None and policy.path == entities.SERVICE_ROLE_PATH:
+        if policy is not None and policy.path == SERVICE_ROLE_PATH:
             raise PolicyNotAttachable(message="Cannot attach a Service Role Policy to a Customer Role.")
         is_text = policy_arn.isascii() and policy_arn.isprintable()  # PostgreSQL's text takes no NUL
         if policy is None and not (is_text and managed_policies.find(connection, account_id, policy_arn)):

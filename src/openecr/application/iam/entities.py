@@ -25,6 +25,7 @@ from openecr.domain.iam_errors import (
     UnmodifiableEntity,
 )
 from openecr.domain.pages import Page, PageRequest, cut_page
+from openecr.domain.service_roles import SERVICE_ROLE_PATH
 from openecr.ports.ids import Ids
 from openecr.store import access_keys, accounts, iam_entities, iam_tags
 from openecr.store.connections import Connection, ConstraintViolated
@@ -34,8 +35,6 @@ DELETE_KEYS_FIRST = "Cannot delete entity, must delete access keys first."
 DELETE_POLICIES_FIRST = "Cannot delete entity, must delete policies first."
 DETACH_POLICIES_FIRST = "Cannot delete entity, must detach all policies first."
 REMOVE_USERS_FIRST = "Cannot delete entity, must remove users from group first."
-
-SERVICE_ROLE_PATH = "/aws-service-role/"
 
 E = TypeVar("E", bound=Entity)
 

@@ -8,13 +8,18 @@ from openecr.application.iam import entities
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.iam_errors import EntityAlreadyExists, IamLimitExceeded, InvalidInput, NoSuchEntity
-from openecr.domain.oidc_providers import CLIENT_IDS_MAX, OidcProvider, provider_arn
+from openecr.domain.oidc_providers import (
+    CLIENT_IDS_MAX,
+    SCHEME,
+    THUMBPRINTS_MAX,
+    OidcProvider,
+    host_and_path,
+    provider_arn,
+)
 from openecr.ports.clock import Clock
 from openecr.store import accounts, iam_tags, oidc_providers
 from openecr.store.connections import Connection
 from openecr.store.database import Database
-
-_SCHEME = "https://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +48,20 @@ class OidcProviders:
         tags: Mapping[str, str],
     ) -> OidcProvider:
         """Make a provider. Raises InvalidInput, EntityAlreadyExists, IamLimitExceeded."""
-        provider = OidcProvider(
-            account_id=grant.registry.account_id,
-            url=host_and_path(url),
-            client_ids=tuple(dict.fromkeys(client_ids)),
-            thumbprints=tuple(thumbprints),
-            created_at=self._clock.now(),
+        provider = _checked(
+            OidcProvider(
+                account_id=grant.registry.account_id,
+                url=host_and_path(url),
+                client_ids=tuple(dict.fromkeys(client_ids)),
+                thumbprints=tuple(thumbprints),
+                created_at=self._clock.now(),
+            )
         )
 
         def unit(connection: Connection) -> OidcProvider:
             found = oidc_providers.list_of(connection, provider.account_id)
             if any(each.url == provider.url for each in found):
-                raise EntityAlreadyExists(
-                    message=f"Provider with url {_SCHEME}{provider.url} already exists."
-                )
+                raise EntityAlreadyExists(message=f"Provider with url {SCHEME}{provider.url} already exists.")
             entities.check_quota(
                 len(found), self._limits.oidc_providers_per_account, "OpenIdConnectProvidersPerAccount"
             )
@@ -85,12 +90,7 @@ class OidcProviders:
         """Add an audience; it may be there already. Raises NoSuchEntity, IamLimitExceeded."""
 
         def changed(provider: OidcProvider) -> OidcProvider:
-            client_ids = tuple(dict.fromkeys((*provider.client_ids, client_id)))
-            if len(client_ids) > CLIENT_IDS_MAX:
-                raise IamLimitExceeded(
-                    message=f"Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: {CLIENT_IDS_MAX}"
-                )
-            return replace(provider, client_ids=client_ids)
+            return replace(provider, client_ids=tuple(dict.fromkeys((*provider.client_ids, client_id))))
 
         await self._change(grant, arn, changed)
 
@@ -105,7 +105,7 @@ class OidcProviders:
         await self._change(grant, arn, changed)
 
     async def set_thumbprints(self, grant: Grant, arn: str, thumbprints: Sequence[str]) -> None:
-        """Replace the thumbprints. Raises NoSuchEntity."""
+        """Replace the thumbprints. Raises NoSuchEntity, InvalidInput."""
         await self._change(grant, arn, lambda provider: replace(provider, thumbprints=tuple(thumbprints)))
 
     async def delete(self, grant: Grant, arn: str) -> None:
@@ -122,7 +122,7 @@ class OidcProviders:
     async def _change(self, grant: Grant, arn: str, changed: Callable[[OidcProvider], OidcProvider]) -> None:
         def unit(connection: Connection) -> None:
             provider = find(connection, grant, arn)
-            oidc_providers.change(connection, changed(provider))
+            oidc_providers.change(connection, _checked(changed(provider)))
             accounts.raise_epoch(connection, provider.account_id)
 
         await self._database.write(audited(grant, unit))
@@ -139,9 +139,11 @@ def find(connection: Connection, grant: Grant, arn: str) -> OidcProvider:
     return found
 
 
-def host_and_path(url: str) -> str:
-    """Return a provider's URL without https://. Raises InvalidInput."""
-    rest = url.removeprefix(_SCHEME).rstrip("/")
-    if not url.startswith(_SCHEME) or not rest or not rest.isascii() or not rest.isprintable() or "?" in rest:
-        raise InvalidInput(message="Invalid Open ID Connect Provider URL")
-    return rest
+def _checked(provider: OidcProvider) -> OidcProvider:
+    if len(provider.client_ids) > CLIENT_IDS_MAX:
+        raise IamLimitExceeded(
+            message=f"Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: {CLIENT_IDS_MAX}"
+        )
+    if len(provider.thumbprints) > THUMBPRINTS_MAX:
+        raise InvalidInput(message=f"Thumbprint list must contain no more than {THUMBPRINTS_MAX} entries.")
+    return provider

@@ -3,20 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 from openecr.application.audit import audited
 from openecr.application.iam import entities
 from openecr.application.iam.boundaries import check_boundary
-from openecr.application.iam.documents import check_document, counted_characters
+from openecr.application.iam.trust_policies import check_trust, resolved_principals
 from openecr.application.limits import Limits
-from openecr.application.policy_principals import PrincipalNotFound, resolve, shown
+from openecr.application.policy_principals import shown
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import Entity, EntityKind, IamRole
-from openecr.domain.iam_errors import DeleteConflict, IamLimitExceeded, InvalidInput, MalformedPolicyDocument
+from openecr.domain.iam_errors import DeleteConflict, EntityAlreadyExists, InvalidInput
 from openecr.domain.pages import Page, PageRequest
-from openecr.domain.registries import PARTITION
-from openecr.engines.iam import DocumentKind
+from openecr.domain.service_roles import SERVICE_ROLE_PATH, service_role
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.store import accounts, attachments, iam_entities, iam_tags, inline_policies, roles
@@ -24,18 +22,6 @@ from openecr.store.connections import Connection
 from openecr.store.database import Database
 
 DEFAULT_SESSION_SECONDS = 3_600
-_TRUST_MAX_CHARACTERS = 2_048
-_SHARED_ISSUERS = ("token.actions.githubusercontent.com", "gitlab.com", "app.terraform.io")
-"""Whoever has an account there gets tokens of them: the subject has to be asked for."""
-
-_SERVICES = {
-    "replication.ecr.amazonaws.com": ("AWSServiceRoleForECRReplication", "ECRReplicationServiceRolePolicy"),
-    "pullthroughcache.ecr.amazonaws.com": (
-        "AWSServiceRoleForECRPullThroughCache",
-        "AWSECRPullThroughCache_ServiceRolePolicy",
-    ),
-    "ecr.amazonaws.com": ("AWSServiceRoleForECRTemplate", "ECRTemplateServiceRolePolicy"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,31 +60,37 @@ class Roles:
 
         Raises MalformedPolicyDocument, EntityAlreadyExists, IamLimitExceeded, NoSuchEntity, InvalidInput.
         """
-        if wanted.path.startswith(entities.SERVICE_ROLE_PATH):
-            raise InvalidInput(message=f"Path {entities.SERVICE_ROLE_PATH} is reserved for services.")
-        _check_trust(wanted.trust_policy)
+        if wanted.path.startswith(SERVICE_ROLE_PATH):
+            raise InvalidInput(
+                message=f"Path prefix '{SERVICE_ROLE_PATH}' can only be used for AWS Service linked Roles"
+            )
+        check_trust(wanted.trust_policy, grant.registry.account_id)
         return await self._create(grant, wanted)
 
     async def create_service_linked(
         self, grant: Grant, service: str, description: str | None
     ) -> DescribedRole:
-        """Make the role of one of ECR's services. Raises InvalidInput for another one, EntityAlreadyExists."""
-        name, policy = service_role(service)
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": [service]},
-            "Action": ["sts:AssumeRole"],
-        }
+        """Make the role of one of ECR's services. Raises InvalidInput for another one, or where it is there."""
+        found = service_role(service)
+        if found is None:
+            raise InvalidInput(message=f"AWS service principal is invalid: {service}")
+        statement = {"Effect": "Allow", "Principal": {"Service": [service]}, "Action": ["sts:AssumeRole"]}
         wanted = NewRole(
-            name=name,
-            path=f"{entities.SERVICE_ROLE_PATH}{service}/",
+            name=found.name,
+            path=found.path,
             trust_policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
             description=description,
             max_session_seconds=DEFAULT_SESSION_SECONDS,
             boundary_arn=None,
             tags={},
         )
-        return await self._create(grant, wanted, attached_arn=policy)
+        try:
+            return await self._create(grant, wanted, attached_arn=found.policy_arn)
+        except EntityAlreadyExists as error:
+            raise InvalidInput(
+                message=f"Service role name {found.name} has been taken in this account, "
+                "please try a different suffix."
+            ) from error
 
     async def _create(self, grant: Grant, wanted: NewRole, attached_arn: str | None = None) -> DescribedRole:
         account_id = grant.registry.account_id
@@ -122,7 +114,7 @@ class Roles:
                 created_at=now,
                 boundary_arn=wanted.boundary_arn,
                 trust_policy=wanted.trust_policy,
-                trust_principals=_principals(connection, wanted.trust_policy),
+                trust_principals=resolved_principals(connection, wanted.trust_policy),
                 max_session_seconds=wanted.max_session_seconds,
                 description=wanted.description,
             )
@@ -148,12 +140,12 @@ class Roles:
 
     async def set_trust(self, grant: Grant, document: str) -> None:
         """Replace who may assume the role. Raises NoSuchEntity, MalformedPolicyDocument, UnmodifiableEntity."""
-        _check_trust(document)
+        check_trust(document, grant.registry.account_id)
 
         def unit(connection: Connection) -> None:
             role = entities.require_role(connection, grant)
             entities.check_modifiable(role)
-            roles.set_trust(connection, role.unique_id, document, _principals(connection, document))
+            roles.set_trust(connection, role.unique_id, document, resolved_principals(connection, document))
             accounts.raise_epoch(connection, role.account_id)
 
         await self._database.write(audited(grant, unit))
@@ -177,28 +169,30 @@ class Roles:
 
         return await self._database.write(audited(grant, unit))
 
-    async def delete(self, grant: Grant, *, is_service_linked: bool = False) -> None:
+    async def delete(self, grant: Grant) -> None:
         """Delete a role on which nothing hangs any more. Raises NoSuchEntity, DeleteConflict, UnmodifiableEntity."""
 
         def unit(connection: Connection) -> None:
             role = entities.require_role(connection, grant)
-            if is_service_linked:
-                attachments.remove_all(connection, role.unique_id)
-            else:
-                entities.check_modifiable(role)
+            entities.check_modifiable(role)
             if inline_policies.has_any(connection, role.unique_id):
                 raise DeleteConflict(message=entities.DELETE_POLICIES_FIRST)
             entities.remove(connection, role)
 
         await self._database.write(audited(grant, unit))
 
+    async def delete_service_linked(self, grant: Grant) -> IamRole:
+        """Delete the role of a service, with the policy that came with it. Raises NoSuchEntity, of others too."""
 
-def service_role(service: str) -> tuple[str, str]:
-    """Return name and managed policy of a service's role. Raises InvalidInput."""
-    found = _SERVICES.get(service)
-    if found is None:
-        raise InvalidInput(message=f"AWS service principal is invalid: {service[:128]}")
-    return found[0], f"arn:{PARTITION}:iam::aws:policy{entities.SERVICE_ROLE_PATH}{found[1]}"
+        def unit(connection: Connection) -> IamRole:
+            role = entities.require_role(connection, grant)
+            if not role.path.startswith(SERVICE_ROLE_PATH):  # what permits this permits no more than this
+                raise entities.missing(EntityKind.ROLE, role.name)
+            attachments.remove_all(connection, role.unique_id)
+            entities.remove(connection, role)
+            return role
+
+        return await self._database.write(audited(grant, unit))
 
 
 def _described(connection: Connection, role: IamRole) -> DescribedRole:
@@ -207,41 +201,3 @@ def _described(connection: Connection, role: IamRole) -> DescribedRole:
         trust_policy=shown(connection, role.trust_policy, json.loads(role.trust_principals)),
         tags=iam_tags.list_of(connection, role.unique_id),
     )
-
-
-def _principals(connection: Connection, document: str) -> str:
-    try:
-        return json.dumps(resolve(connection, document))
-    except PrincipalNotFound as error:
-        raise MalformedPolicyDocument(
-            message=f'Invalid principal in policy: "AWS":"{error.principal[:2048]}"'
-        ) from error
-
-
-def _check_trust(document: str) -> None:
-    check_document(document, DocumentKind.TRUST)
-    if counted_characters(document) > _TRUST_MAX_CHARACTERS:
-        raise IamLimitExceeded(message=f"Cannot exceed quota for ACLSizePerRole: {_TRUST_MAX_CHARACTERS}")
-    parsed = json.loads(document)["Statement"]
-    statements = cast("list[Mapping[str, Any]]", parsed if isinstance(parsed, list) else [parsed])
-    for statement in statements:
-        _check_subject(statement)
-
-
-def _check_subject(statement: Mapping[str, Any]) -> None:
-    """A shared issuer signs tokens for everybody: a role that trusts it has to say whose."""
-    principal = statement.get("Principal")
-    if statement["Effect"] != "Allow" or not isinstance(principal, dict):
-        return
-    named = cast("Mapping[str, Any]", principal).get("Federated", ())
-    keys = {
-        key.lower()
-        for block in statement.get("Condition", {}).values()
-        for key in cast("dict[str, Any]", block)
-    }
-    for arn in [named] if isinstance(named, str) else named:
-        issuer = arn.partition(":oidc-provider/")[2].lower()
-        if issuer.startswith(_SHARED_ISSUERS) and f"{issuer}:sub" not in keys:
-            raise MalformedPolicyDocument(
-                message=f"Missing required condition key {issuer}:sub for a provider that many share"
-            )

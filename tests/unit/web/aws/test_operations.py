@@ -50,6 +50,8 @@ SAMPLES: dict[str, Any] = {
     "OpenIDConnectProviderArn": "arn:aws:iam::111111111111:oidc-provider/ci.example.com",
     "Url": "https://ci.example.com",
     "AWSServiceName": "replication.ecr.amazonaws.com",
+    "DeletionTaskId": "task/aws-service-role/ecr.amazonaws.com/Role/AROAQAAAAAAAAAAAAAAAA",
+    "InstanceProfileName": "machines",
     "Name": "fred",
     "name": "BLOB_MOUNTING",
 }

@@ -18,8 +18,9 @@ from openecr.domain.iam import (
     root_arn,
 )
 from openecr.domain.iam_errors import IamValidationError
-from openecr.domain.oidc_providers import provider_arn
+from openecr.domain.oidc_providers import SCHEME, provider_arn
 from openecr.domain.registries import PARTITION, RegistryId
+from openecr.domain.service_roles import SERVICE_ROLE_PATH, service_role, service_role_of
 from openecr.web.aws.call import Parameters
 from openecr.web.aws.rows import Requires
 
@@ -206,7 +207,7 @@ def on_new_provider(action: str, *, tag_action: str) -> Requires:
             Requirement(
                 actions=(action, tag_action) if keys else (action,),
                 registry=registry_of(caller, context),
-                arn=provider_arn(caller.account_id, parameters["Url"].removeprefix("https://")),
+                arn=provider_arn(caller.account_id, parameters["Url"].removeprefix(SCHEME)),
                 context_keys=keys,
             )
         ]
@@ -219,12 +220,48 @@ def on_service_role(action: str) -> Requires:
 
     def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
         service = parameters["AWSServiceName"]
+        found = service_role(service)
+        name = "*" if found is None else found.name
         return [
             Requirement(
                 actions=(action,),
                 registry=registry_of(caller, context),
-                arn=entity_arn(EntityKind.ROLE, caller.account_id, "*", path=f"/aws-service-role/{service}/"),
+                arn=entity_arn(
+                    EntityKind.ROLE, caller.account_id, name, path=f"{SERVICE_ROLE_PATH}{service}/"
+                ),
                 context_keys=(("iam:AWSServiceName", (service,)),),
+            )
+        ]
+
+    return requires
+
+
+def on_deletion_task(action: str) -> Requires:
+    """Require an action on the service-linked role whose deletion the input names."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        path, name = service_role_of(parameters["DeletionTaskId"]) or (SERVICE_ROLE_PATH, "*")
+        return [
+            Requirement(
+                actions=(action,),
+                registry=registry_of(caller, context),
+                arn=entity_arn(EntityKind.ROLE, caller.account_id, name, path=path),
+            )
+        ]
+
+    return requires
+
+
+def on_instance_profile(action: str) -> Requires:
+    """Require an action on an instance profile, of which there are none: nobody learns a path."""
+
+    def requires(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        name = parameters["InstanceProfileName"]
+        return [
+            Requirement(
+                actions=(action,),
+                registry=registry_of(caller, context),
+                arn=f"arn:{PARTITION}:iam::{caller.account_id}:instance-profile/{name}",
             )
         ]
 

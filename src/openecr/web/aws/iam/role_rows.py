@@ -5,8 +5,9 @@ from openecr.domain.iam import EntityKind
 from openecr.web.aws.call import Handler
 from openecr.web.aws.iam import oidc_providers, roles, tags
 from openecr.web.aws.iam.requirements import (
+    on_deletion_task,
     on_entity,
-    on_everything,
+    on_instance_profile,
     on_list,
     on_named_arn,
     on_new_entity,
@@ -51,18 +52,22 @@ _ROLES = (
     iam_row(
         "GetServiceLinkedRoleDeletionStatus",
         roles.get_service_linked_role_deletion_status,
-        on_everything("iam:GetServiceLinkedRoleDeletionStatus"),
+        on_deletion_task("iam:GetServiceLinkedRoleDeletionStatus"),
+        "DeletionTaskId",
     ),
 )
 
 _INSTANCE_PROFILES = (
     _role_row("ListInstanceProfilesForRole", roles.list_instance_profiles_for_role),
-    iam_row("ListInstanceProfiles", roles.list_instance_profiles, on_everything("iam:ListInstanceProfiles")),
-    iam_row("GetInstanceProfile", roles.instance_profile, on_everything("iam:GetInstanceProfile")),
     iam_row(
-        "RemoveRoleFromInstanceProfile",
-        roles.instance_profile,
-        on_everything("iam:RemoveRoleFromInstanceProfile"),
+        "ListInstanceProfiles",
+        roles.list_instance_profiles,
+        on_list("iam:ListInstanceProfiles", "instance-profile"),
+        "PathPrefix",
+    ),
+    *(
+        iam_row(name, roles.instance_profile, on_instance_profile(f"iam:{name}"), "InstanceProfileName")
+        for name in ("GetInstanceProfile", "RemoveRoleFromInstanceProfile")
     ),
 )
 

@@ -4,6 +4,7 @@ from openecr.application.iam.roles import DEFAULT_SESSION_SECONDS, DescribedRole
 from openecr.domain.iam import ROOT_PATH, Entity, IamRole
 from openecr.domain.iam_errors import InvalidInput, NoSuchEntity
 from openecr.domain.iam_tags import checked_tags
+from openecr.domain.service_roles import deletion_task, service_role_of
 from openecr.web.aws.call import Call, Output, Services
 from openecr.web.aws.iam import outputs
 from openecr.web.aws.iam.pages import empty, page_request, paged
@@ -81,14 +82,16 @@ async def create_service_linked_role(services: Services, call: Call) -> Output:
 
 async def delete_service_linked_role(services: Services, call: Call) -> Output:
     """Delete the role of a service; it is done at once."""
-    found = await services.iam.roles.get(call.grant)
-    await services.iam.roles.delete(call.grant, is_service_linked=True)
-    return {"DeletionTaskId": f"task{found.role.path}{found.role.name}/{found.role.unique_id}"}
+    role = await services.iam.roles.delete_service_linked(call.grant)
+    return {"DeletionTaskId": deletion_task(role)}
 
 
 async def get_service_linked_role_deletion_status(services: Services, call: Call) -> Output:
     """Tell that a deletion is done: it was when it was asked for."""
-    del services, call
+    del services
+    task = call.parameters["DeletionTaskId"]
+    if service_role_of(task) is None:
+        raise NoSuchEntity(message=f"Deletion task {task} cannot be found.")
     return {"Status": "SUCCEEDED"}
 
 
