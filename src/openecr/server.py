@@ -378,6 +378,7 @@ class _Serving:
         return 0
 
     async def _serve(self, parts: Parts) -> None:
+        started = self._started(parts)  # the `env` file is there before anybody is answered
         application = RsgiApplication(parts.web.handle, idle_seconds=self._settings.idle_seconds)
         granian = self._granian(application)
         serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
@@ -386,7 +387,7 @@ class _Serving:
         await control.start()
         try:
             await wait_until_listening(self._settings.host, self._settings.port, serving)
-            self._announce(self._started(parts))
+            self._announce(started)
             gc.collect()
             gc.freeze()  # what was made until now stays: no collection while serving has to walk through it
             stopping = asyncio.create_task(self._stop.wait())  # noqa: TID251 -- ended below

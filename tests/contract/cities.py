@@ -40,11 +40,11 @@ from openecr.web.oci.pipeline import RegistryFace
 from tests.contract.databases import Databases
 
 ACCOUNT, STRANGER = "000000000000", "111122223333"
+NOWHERE = "999999999999"
+"""An account that there is not."""
+
 REGION = "us-east-1"
-HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.localhost:5050"
-ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
-
-
+_OF_EACH_ANSWER = frozenset({"content-length", "date", "x-amzn-requestid"})
 EVERYTHING = (
     Statement(select(IMAGES.c.repository_id, IMAGES.c.digest).order_by(IMAGES.c.id)),
     Statement(
@@ -57,6 +57,16 @@ EVERYTHING = (
 )
 
 
+def host_of(account_id: str) -> str:
+    """The name by which docker calls an account's registry."""
+    return f"{account_id}.dkr.ecr.{REGION}.localhost:5050"
+
+
+def arn_of(account_id: str, name: str) -> str:
+    """The ARN of a repository."""
+    return f"arn:aws:ecr:{REGION}:{account_id}:repository/{name}"
+
+
 def policy(*statements: Mapping[str, Any]) -> str:
     """A policy document."""
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -64,7 +74,10 @@ def policy(*statements: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What somebody got: `is_denied` by the decision, else whatever else came of it."""
+    """What somebody got: `is_denied` by the decision, else whatever else came of it.
+
+    `headers` of the AWS face are those that tell something; with them comes the error's code.
+    """
 
     is_denied: bool
     status: int
@@ -74,17 +87,17 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody with credentials, at both faces."""
+    """Somebody with credentials, at both faces. `account_id` is whose registry is called."""
 
     city: "City"
     key: tuple[str, str]
     session_token: str | None = None
     authorization: str = ""
+    account_id: str = ACCOUNT
 
     async def aws(self, operation: str, service: str = "ecr", **given: Any) -> Any:
         """Call the AWS face. Raises ClientError."""
-        client = AwsClient(self.city.handle, self.key, service=service, session_token=self.session_token)
-        return await client.call(operation, **given)
+        return await self.city.client(self.key, service, self.session_token).call(operation, **given)
 
     async def may(self, operation: str, **given: Any) -> Answered:
         """Call the AWS face, and tell what came of it."""
@@ -92,20 +105,28 @@ class Person:
             answer = await self.aws(operation, **given)
         except ClientError as error:
             found: Any = error.response
-            code, status = found["Error"]["Code"], found["ResponseMetadata"]["HTTPStatusCode"]
-            text = found["Error"]["Message"].encode()
+            told, code = found.pop("ResponseMetadata"), found["Error"]["Code"]
+            headers = {
+                name: value for name, value in told["HTTPHeaders"].items() if name not in _OF_EACH_ANSWER
+            }
             return Answered(
-                is_denied=code == "AccessDeniedException", status=status, body=text, headers={"code": code}
+                is_denied=code == "AccessDeniedException",
+                status=told["HTTPStatusCode"],
+                body=json.dumps(found).encode(),
+                headers={**headers, "code": code},
             )
         return Answered(
             is_denied=False, status=200, headers={}, body=json.dumps(answer, default=str).encode()
         )
 
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answered:
-        """Call the registry face of the first account."""
+        """Call the registry face of the account."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         response = await self.city.send(
-            method, path, body, {"host": HOST, "authorization": self.authorization, **more}
+            method,
+            path,
+            body,
+            {"host": host_of(self.account_id), "authorization": self.authorization, **more},
         )
         content = await content_of(response)
         is_denied = response.status == 403 and b'"DENIED"' in content
