@@ -87,7 +87,7 @@ async def _download(person: Person, name: str) -> Answered:
     )
     if given.status != 200:
         return given
-    url = urlsplit(json.loads(given.body)["downloadUrl"])
+    url = urlsplit(str(json.loads(given.body)["downloadUrl"]))
     response = await person.city.send("GET", url.path, b"", {})
     assert await content_of(response) == LAYER
     return given
