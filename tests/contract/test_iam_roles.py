@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from openecr.application.iam import tags
+from openecr.application.iam.account_details import Section
 from openecr.application.iam.roles import DescribedRole, NewRole
+from openecr.domain.iam import IamRole
 from openecr.domain.iam_errors import (
     ConcurrentModification,
     DeleteConflict,
@@ -207,6 +209,11 @@ async def test_who_is_gone_is_shown_by_his_id_though_another_has_his_name(house:
     assert await principal_of(house) == {"AWS": ana.unique_id}
     found = await house.iam.roles.get(await house.on_role("ci"))
     assert json.loads(found.trust_policy)["Statement"][0]["Condition"] == aside
+    listed = await house.iam.roles.list(await house.grant(), PAGE, path_prefix="/")
+    details = await house.iam.account_details.list(await house.grant(), PAGE, frozenset(Section))
+    for item in (listed.items[0], next(each for each in details.page.items if isinstance(each, IamRole))):
+        assert isinstance(item, IamRole)
+        assert item.trust_policy == found.trust_policy
     await house.iam.roles.set_trust(await house.on_role("ci"), trust({"AWS": again.arn}))
     assert await principal_of(house) == {"AWS": again.arn}
 

@@ -6,6 +6,7 @@ from enum import Enum
 
 from openecr.application.iam.aws_policies import POLICIES as AWS_POLICIES
 from openecr.application.iam.aws_policies import AwsPolicy
+from openecr.application.iam.trust_policies import as_shown
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import Entity, EntityKind
 from openecr.domain.iam_details import Attachables, PolicyDetails
@@ -90,9 +91,10 @@ def _entities(kind: EntityKind) -> _Lister:
         connection: Connection, account_id: str, after: str, limit: int, counts: Mapping[str, int]
     ) -> list[Item]:
         del counts
-        return [
-            *iam_entities.list_after(connection, account_id, kind, path_prefix="/", after=after, limit=limit)
-        ]
+        found = iam_entities.list_after(
+            connection, account_id, kind, path_prefix="/", after=after, limit=limit
+        )
+        return [as_shown(connection, each) for each in found]
 
     return lister
 

@@ -164,20 +164,27 @@ def name_key(entity: Entity) -> str:
     return entity.name.lower()
 
 
+def list_after(
+    connection: Connection, grant: Grant, kind: EntityKind, page: PageRequest, *, path_prefix: str
+) -> list[Entity]:
+    """Return the entities of a page, and one more where there is one."""
+    return iam_entities.list_after(
+        connection,
+        grant.registry.account_id,
+        kind,
+        path_prefix=path_prefix,
+        after=page.after or "",
+        limit=page.limit + 1,
+    )
+
+
 async def list_page(
     database: Database, grant: Grant, kind: EntityKind, page: PageRequest, *, path_prefix: str
 ) -> Page[Entity]:
     """Return a page of the account's entities of a kind, by name."""
 
     def scan(connection: Connection) -> list[Entity]:
-        return iam_entities.list_after(
-            connection,
-            grant.registry.account_id,
-            kind,
-            path_prefix=path_prefix,
-            after=page.after or "",
-            limit=page.limit + 1,
-        )
+        return list_after(connection, grant, kind, page, path_prefix=path_prefix)
 
     return cut_page(await database.scan(scan), page.limit, name_key)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from openecr.application.audit import audited
 from openecr.application.iam import entities
 from openecr.application.iam.boundaries import check_boundary
-from openecr.application.iam.trust_policies import check_trust, resolved_principals
+from openecr.application.iam.trust_policies import as_shown, check_trust, resolved_principals
 from openecr.application.limits import Limits
 from openecr.application.policy_principals import shown
 from openecr.domain.decisions import Grant
 from openecr.domain.iam import Entity, EntityKind, IamRole
 from openecr.domain.iam_errors import DeleteConflict, EntityAlreadyExists, InvalidInput
-from openecr.domain.pages import Page, PageRequest
+from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.service_roles import SERVICE_ROLE_PATH, service_role
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
@@ -136,7 +136,12 @@ class Roles:
 
     async def list(self, grant: Grant, page: PageRequest, *, path_prefix: str) -> Page[Entity]:
         """Return a page of the account's roles by name."""
-        return await entities.list_page(self._database, grant, EntityKind.ROLE, page, path_prefix=path_prefix)
+
+        def scan(connection: Connection) -> list[Entity]:
+            found = entities.list_after(connection, grant, EntityKind.ROLE, page, path_prefix=path_prefix)
+            return [as_shown(connection, role) for role in found]
+
+        return cut_page(await self._database.scan(scan), page.limit, entities.name_key)
 
     async def set_trust(self, grant: Grant, document: str) -> None:
         """Replace who may assume the role. Raises NoSuchEntity, MalformedPolicyDocument, UnmodifiableEntity."""

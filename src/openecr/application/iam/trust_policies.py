@@ -7,10 +7,12 @@ read: the policy is asked about the token of a stranger.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from openecr.application.iam.documents import check_document, counted_characters
-from openecr.application.policy_principals import PrincipalNotFound, resolve
+from openecr.application.policy_principals import PrincipalNotFound, resolve, shown
 from openecr.domain.decisions import Decision, PolicyKind
+from openecr.domain.iam import Entity, IamRole
 from openecr.domain.iam_errors import IamLimitExceeded, MalformedPolicyDocument
 from openecr.domain.oidc_providers import provider_arn
 from openecr.engines.iam import (
@@ -60,6 +62,15 @@ def resolved_principals(connection: Connection, document: str) -> str:
         return json.dumps(resolve(connection, document))
     except PrincipalNotFound as error:
         raise _invalid(error.principal) from error
+
+
+def as_shown(connection: Connection, entity: Entity) -> Entity:
+    """Return a role with its trust policy as it is shown: who is gone by a unique id. Others are as they are."""
+    if not isinstance(entity, IamRole):
+        return entity
+    return replace(
+        entity, trust_policy=shown(connection, entity.trust_policy, json.loads(entity.trust_principals))
+    )
 
 
 def _invalid(principal: str) -> MalformedPolicyDocument:
