@@ -304,6 +304,101 @@ def test_a_repositorys_tags_decide(server: InProcessDriver, users: Users) -> Non
     assert registry.call("GET", "/manifests/v1").status == 200
 
 
+def test_no_tag_hides_another_one(server: InProcessDriver, users: Users) -> None:
+    """Condition keys know no letter case, and tags do: two that differ in nothing else would be one to policies."""
+    pushed(server, "hidden")
+    ecr = server.client()
+    ecr.tag_resource(resourceArn=f"{ARN}/hidden", tags=[{"Key": "Env", "Value": "prod"}])
+    everything = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+    frozen = {
+        "Effect": "Deny",
+        "Action": [*PULL],
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/env": "prod"}},
+    }
+    settled = {
+        "Effect": "Deny",
+        "Action": ["ecr:TagResource", "ecr:UntagResource"],
+        "Resource": "*",
+        "Condition": {"ForAnyValue:StringEquals": {"aws:TagKeys": ["Env"]}},
+    }
+    tagger = server.client(key=users("tagger", everything, frozen, settled))
+    with pytest.raises(ClientError) as denied:
+        tagger.tag_resource(resourceArn=f"{ARN}/hidden", tags=[{"Key": "Env", "Value": "dev"}])
+    assert told(denied)[0] == "AccessDeniedException"
+    for key in ("env", "ENV"):
+        with pytest.raises(ClientError) as refused:
+            tagger.tag_resource(resourceArn=f"{ARN}/hidden", tags=[{"Key": key, "Value": "dev"}])
+        assert told(refused)[0] == "InvalidTagParameterException"
+    tagger.tag_resource(resourceArn=f"{ARN}/hidden", tags=[{"Key": "team", "Value": "dev"}])
+    assert Registry(server, authorization(tagger), "hidden").call("GET", "/manifests/v1").status == 403
+    both = [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]
+    with pytest.raises(ClientError) as refused:
+        ecr.create_repository(repositoryName="hidden/too", tags=both)
+    assert told(refused)[0] == "InvalidTagParameterException"
+
+
+def test_what_a_request_brings_decides(server: InProcessDriver, users: Users) -> None:
+    """Tags of a new repository, which need an action of their own too, and which setting is meant."""
+    key = users(
+        "maker",
+        {"Effect": "Allow", "Action": "ecr:CreateRepository", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "ecr:TagResource",
+            "Resource": f"{ARN}/made/*",
+            "Condition": {
+                "StringEquals": {"aws:RequestTag/team": "red"},
+                "ForAllValues:StringEquals": {"aws:TagKeys": ["team", "stage"]},
+            },
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["ecr:GetAccountSetting", "ecr:PutAccountSetting"],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"ecr:AccountSetting": "BLOB_MOUNTING"}},
+        },
+    )
+    maker = server.client(key=key)
+
+    def made(name: str, **tags: str) -> str:
+        try:
+            maker.create_repository(
+                repositoryName=name, tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+            )
+        except ClientError as error:
+            return str(error)
+        return ""
+
+    assert made("made/plain") == ""
+    assert made("made/red", team="red", stage="1") == ""
+    for name, tags in (
+        ("made/blue", {"team": "blue"}),
+        ("made/more", {"team": "red", "cost": "1"}),
+        ("made/less", {"stage": "1"}),
+        ("elsewhere", {"team": "red"}),
+    ):
+        assert "not authorized to perform: ecr:TagResource" in made(name, **tags), name
+    names = {each["repositoryName"] for each in server.client().describe_repositories()["repositories"]}
+    assert {"made/plain", "made/red"} <= names
+    assert not names & {"made/blue", "made/more", "made/less", "elsewhere"}
+
+    maker.put_account_setting(name="BLOB_MOUNTING", value="DISABLED")
+    assert maker.get_account_setting(name="BLOB_MOUNTING")["value"] == "DISABLED"
+    for name in ("REGISTRY_POLICY_SCOPE", "BASIC_SCAN_TYPE_VERSION", "NO_SUCH_SETTING"):
+        with pytest.raises(ClientError) as denied:
+            maker.get_account_setting(name=name)
+        assert told(denied)[0] == "AccessDeniedException"
+
+
+def test_a_policy_for_everybody_is_not_for_who_says_nothing_of_himself(server: InProcessDriver) -> None:
+    image = pushed(server, "public")
+    server.client().set_repository_policy(repositoryName="public", policyText=policy(allow("*", "ecr:*")))
+    registry = Registry(server, "", "public")
+    for path in ("/manifests/v1", f"/blobs/{digest_of(image.layer)}", "/tags/list"):
+        assert registry.call("GET", path).status == 401, path
+
+
 def test_an_upload_belongs_to_who_began_it(server: InProcessDriver, users: Users) -> None:
     server.client().create_repository(repositoryName="uploads")
     everything = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}

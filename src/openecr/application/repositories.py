@@ -153,6 +153,7 @@ class Repositories:
             raise TooManyTags(
                 message=f"A repository may have at most {self._limits.resource_tags_per_repository} tags"
             )
+        _check_letter_case(merged, tags)
         repositories.put_resource_tags(connection, repository, tags)
 
     def _check_tags(self, tags: Mapping[str, str]) -> None:
@@ -163,6 +164,15 @@ class Repositories:
                 raise InvalidTagParameter(message="Tag keys that start with 'aws:' are reserved")
             if len(value) > _VALUE_MAX_CHARACTERS or not _is_tag_text(value):
                 raise InvalidTagParameter(message=f"The value of the tag '{key}' is invalid")
+
+
+def _check_letter_case(merged: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Policies know tag keys without letter case: one of two that differ in nothing else would hide the other."""
+    for key in given:
+        if any(other != key and other.lower() == key.lower() for other in merged):
+            raise InvalidTagParameter(
+                message=f"The tag key '{key}' differs from another one in letter case only"
+            )
 
 
 def _is_tag_text(text: str) -> bool:
