@@ -173,3 +173,27 @@ async def test_what_depends_on_the_request_is_decided_for_each(town: Town) -> No
     for _ in range(2):
         assert await town.decisions(from_address("10.1.2.3")) == {Decision.ALLOW}
         assert await town.decisions(from_address("192.168.0.1")) == {Decision.IMPLICIT_DENY}
+
+
+async def test_the_policy_of_one_regions_registry_says_nothing_in_another(town: Town) -> None:
+    document = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Deny", "Principal": "*", "Action": "ecr:PutAccountSetting", "Resource": "*"}
+            ],
+        }
+    )
+    await town.registry_policies.put(town.on_account(), document)
+    everything = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+    own = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+    await town.house.iam.inline_policies.put(await town.house.on_user("alice"), "own", own)
+    for region, expected in (
+        ("eu-west-1", Decision.ALLOW),
+        ("us-east-1", Decision.EXPLICIT_DENY),
+        ("eu-west-1", Decision.ALLOW),
+    ):
+        wanted = Requirement(
+            actions=("ecr:PutAccountSetting",), registry=RegistryId(account_id=ACCOUNT, region=region)
+        )
+        assert (await town.here.decide(town.caller, CONTEXT, wanted)).decision is expected

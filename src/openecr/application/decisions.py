@@ -107,6 +107,7 @@ class Decisions:
             return await self._ask(caller, requirement, scene, located)
         key = (
             caller.access_key_id,
+            requirement.registry,  # of what has no resource it is not told by the ARN
             requirement.resource,
             requirement.actions,
             None if scene.repository is None else scene.repository.id,
