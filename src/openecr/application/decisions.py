@@ -110,6 +110,7 @@ class Decisions:
             requirement.registry,  # of what has no resource it is not told by the ARN
             requirement.resource,
             requirement.actions,
+            requirement.mode,
             None if scene.repository is None else scene.repository.id,
             located,
         )
@@ -174,7 +175,10 @@ class Decisions:
             return _NOTHING_SAID, await self._identities.of_role(located.unique_id, scene.owner_epoch)
         if scene.owner_epoch is not None and located is not None:
             named = await self._identities.of_principal(located.unique_id, scene.owner_epoch)
-            return _NOTHING_SAID, Guarded(tags={key.lower(): value for key, value in named.tags})
+            return _NOTHING_SAID, Guarded(
+                tags={key.lower(): value for key, value in named.tags},
+                boundary_arn=None if named.boundary is None else named.boundary.source,
+            )
         if scene.owner_epoch is None or requirement.arn is not None:
             return _NOTHING_SAID, _UNGUARDED
         registry = await self._identities.of_registry(requirement.registry, scene.owner_epoch)
@@ -248,6 +252,7 @@ def _decide(asked: _Asked, caller: Caller, context: RequestContext, requirement:
         context=context,
         owner_account_id=asked.owner_account_id,
         resource_tags=asked.guarded.tags,
+        resource_boundary_arn=asked.guarded.boundary_arn,
     )
     keys = ConditionKeys(
         circumstances,
