@@ -1,7 +1,7 @@
 """Managed policies, attachments, boundaries, roles and providers, as boto3 and Terraform make and unmake them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -331,3 +331,46 @@ def test_tags_of_users_decide_who_may_change_them(driver: Driver, iam: Any, alic
     iam.tag_user(UserName="alice", Tags=[{"Key": "team", "Value": "a"}])
     assert as_alice.get_user(UserName="alice")["User"]["UserName"] == "alice"
     iam.delete_user_policy(UserName="alice", PolicyName="own")
+
+
+def test_who_may_manage_only_what_is_bounded(driver: Driver, iam: Any, alice: tuple[str, str]) -> None:
+    """The way in which AWS delegates the making of users and roles."""
+    as_alice = driver.client("iam", key=alice)
+    bounded = {"Condition": {"StringEquals": {"iam:PermissionsBoundary": READ_ONLY}}}
+    statement = {
+        "Effect": "Allow",
+        "Action": ["iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy"],
+        "Resource": "*",
+    }
+    iam.put_user_policy(
+        UserName="alice",
+        PolicyName="delegated",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement | bounded]}),
+    )
+    policy = {"PolicyName": "p", "PolicyDocument": document("ecr:*")}
+    iam.create_role(RoleName="unbounded", AssumeRolePolicyDocument=trust({"AWS": ACCOUNT}))
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: as_alice.create_role(RoleName="free", AssumeRolePolicyDocument=trust({"AWS": ACCOUNT})),
+        lambda: as_alice.attach_role_policy(RoleName="unbounded", PolicyArn=POWER_USER),
+        lambda: as_alice.put_role_policy(RoleName="unbounded", **policy),
+    )
+    for call in calls:
+        with pytest.raises(ClientError) as denied:
+            call()
+        assert told(denied)[0] == "AccessDenied"
+    as_alice.create_role(
+        RoleName="bounded",
+        AssumeRolePolicyDocument=trust({"AWS": ACCOUNT}),
+        PermissionsBoundary=READ_ONLY,
+    )
+    as_alice.attach_role_policy(RoleName="bounded", PolicyArn=POWER_USER)
+    as_alice.put_role_policy(RoleName="bounded", **policy)
+    iam.delete_role_permissions_boundary(RoleName="bounded")
+    with pytest.raises(ClientError) as denied:
+        as_alice.put_role_policy(RoleName="bounded", **policy)
+    assert told(denied)[0] == "AccessDenied"
+    iam.delete_user_policy(UserName="alice", PolicyName="delegated")
+    iam.delete_role_policy(RoleName="bounded", PolicyName="p")
+    iam.detach_role_policy(RoleName="bounded", PolicyArn=POWER_USER)
+    for name in ("bounded", "unbounded"):
+        iam.delete_role(RoleName=name)

@@ -35,6 +35,7 @@ class Circumstances:
     context: RequestContext
     owner_account_id: str
     resource_tags: Tags
+    resource_boundary_arn: str | None = None
 
 
 class ConditionKeys:
@@ -127,6 +128,11 @@ def _federated_provider(this: Circumstances) -> Values | None:
     return None if session is None or session.federated_provider is None else (session.federated_provider,)
 
 
+def _boundary(this: Circumstances) -> Values | None:
+    """Of the user or role that is changed, where the request itself sets none."""
+    return None if this.resource_boundary_arn is None else (this.resource_boundary_arn,)
+
+
 _KEYS: Mapping[str, Callable[[Circumstances], Values | None]] = {
     "aws:currenttime": lambda this: (_iso(this.context.requested_at),),
     "aws:epochtime": lambda this: (str(this.context.requested_at // _SECOND),),
@@ -146,6 +152,7 @@ _KEYS: Mapping[str, Callable[[Circumstances], Values | None]] = {
     "aws:multifactorauthpresent": _multi_factor,
     "aws:sourceidentity": _of_session(lambda session: session.source_identity),
     "aws:federatedprovider": _federated_provider,
+    "iam:permissionsboundary": _boundary,
 }
 
 _TYPES: Mapping[type[Caller], str] = {

@@ -54,10 +54,14 @@ class Registry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """What an owner has said about one repository or role. `must_allow`: silence denies, also in the same account."""
+    """What an owner has said about one resource. `must_allow`: silence denies, also in the same account.
+
+    `boundary_arn`: of a user or role that the request is about.
+    """
 
     policy: Policy | None = None
     tags: Tags
+    boundary_arn: str | None = None
     must_allow: bool = False
 
 
