@@ -61,9 +61,10 @@ class DocumentKind(enum.Enum):
 
 def validate(text: str, kind: DocumentKind) -> None:
     """Check a document. Raises MalformedPolicy. Bounds on its length are the caller's."""
-    document = read(
-        text, invalid="This policy contains invalid Json" if kind is DocumentKind.TRUST else _SYNTAX
-    )
+    invalid = "This policy contains invalid Json" if kind is DocumentKind.TRUST else _SYNTAX
+    document = read(text, invalid=invalid)
+    if not _is_unicode(document):
+        raise MalformedPolicy(invalid)
     _check_version(document.get("Version"), kind)
     statements = statements_of(document)
     if not statements:
@@ -143,6 +144,15 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse(text: str) -> None:
     message = f"not JSON: {text}"
     raise ValueError(message)
+
+
+def _is_unicode(document: Mapping[str, Any]) -> bool:
+    """Tell whether no escape is half of a character: nobody could be sent that."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_shallow(value: object, depth: int) -> bool:

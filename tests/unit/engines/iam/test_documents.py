@@ -100,6 +100,18 @@ def test_a_trust_policy_that_is_no_json_has_a_sentence_of_its_own() -> None:
     assert refused.value.message == "This policy contains invalid Json"
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\udc00\\ud800"])
+@pytest.mark.parametrize("place", ["Sid", "value", "key"])
+def test_half_a_character_is_no_text(half: str, place: str) -> None:
+    condition = {"StringLike": {"aws:key": "value"}}
+    text = changed(Sid="Sid", Condition=condition)
+    for kind in (DocumentKind.IDENTITY, DocumentKind.SESSION):
+        validate(text.replace('"value"', '"\\ud83d\\udc33"'), kind)
+        with pytest.raises(MalformedPolicy) as refused:
+            validate(text.replace(place, half), kind)
+        assert refused.value.message == SYNTAX
+
+
 def _denied(kind: PolicyKind) -> Verdict:
     statement = StatementReference(kind=kind, source="arn:aws:iam::1:policy/secret", index=0, sid="Secret")
     return Verdict(decision=Decision.EXPLICIT_DENY, statement=statement)
