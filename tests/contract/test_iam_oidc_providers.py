@@ -224,3 +224,12 @@ async def test_an_account_without_providers_lists_none(house: IamHouse) -> None:
     await make(house)
     listed = await house.database.read(lambda connection: oidc_providers.list_of(connection, OTHER_ACCOUNT))
     assert listed == []
+
+
+async def test_of_two_providers_of_one_url_that_come_at_once_one_is_made(house: IamHouse) -> None:
+    made = await asyncio.gather(*(make(house) for _ in range(3)), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in made) == [
+        "EntityAlreadyExists",
+        "EntityAlreadyExists",
+        "OidcProvider",
+    ]

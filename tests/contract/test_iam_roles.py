@@ -1,5 +1,6 @@
 """Roles, their trust policies and those of services, on both databases."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -389,3 +390,12 @@ async def test_who_may_delete_roles_of_services_deletes_no_other(house: IamHouse
     with pytest.raises(NoSuchEntity, match="The role with name ci cannot be found"):
         await house.iam.roles.delete_service_linked(grant)
     assert (await house.iam.attachments.list(grant, PAGE)).items == (READ_ONLY,)
+
+
+async def test_of_two_roles_of_one_name_that_come_at_once_one_is_made(house: IamHouse) -> None:
+    made = await asyncio.gather(*(make(house, name) for name in ("ci", "CI", "ci")), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in made) == [
+        "DescribedRole",
+        "EntityAlreadyExists",
+        "EntityAlreadyExists",
+    ]
