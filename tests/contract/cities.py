@@ -25,6 +25,7 @@ from openecr.application.use_cases import UseCases
 from openecr.domain.decisions import Outcome
 from openecr.domain.registries import RegistryId
 from openecr.store.connections import Connection, Row
+from openecr.store.iam_tables import REPOSITORY_POLICIES
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGE_TAGS, IMAGES, LINKS, REPOSITORIES, RESOURCE_TAGS, UPLOADS
 from openecr.testing.aws import AwsClient, chunks_of, content_of
@@ -52,8 +53,9 @@ EVERYTHING = (
     ),
     Statement(select(LINKS.c.repository_id, LINKS.c.digest).order_by(LINKS.c.digest)),
     Statement(select(UPLOADS.c.id, UPLOADS.c.received_bytes).order_by(UPLOADS.c.id)),
-    Statement(select(RESOURCE_TAGS.c.repository_id, RESOURCE_TAGS.c.key).order_by(RESOURCE_TAGS.c.key)),
-    Statement(select(REPOSITORIES.c.id, REPOSITORIES.c.state).order_by(REPOSITORIES.c.id)),
+    Statement(select(RESOURCE_TAGS).order_by(RESOURCE_TAGS.c.repository_id, RESOURCE_TAGS.c.key)),
+    Statement(select(REPOSITORIES).order_by(REPOSITORIES.c.id)),
+    Statement(select(REPOSITORY_POLICIES).order_by(REPOSITORY_POLICIES.c.repository_id)),
 )
 
 
@@ -201,7 +203,7 @@ class City:
         return found
 
     async def content(self) -> list[Row]:
-        """Every image, tag, blob and resource tag, as the store has them."""
+        """Every image, tag, blob, upload and repository with its tags and policy, as the store has them."""
 
         def read(connection: Connection) -> list[Row]:
             return [row for statement in EVERYTHING for row in connection.fetch_all(statement)]

@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 from openecr.domain.digests import Digest
 from openecr.domain.manifests import OCI_INDEX, OCI_MANIFEST
 from openecr.testing.aws import content_of
-from tests.contract.cities import Answered, Person, arn_of
+from tests.contract.cities import Answered, Person, arn_of, policy
 from tests.contract.galleries import CONFIG_TYPE, LAYER_TYPE
 from tests.contract.people import UPLOAD
 
 LAYER, CONFIG = b"a layer of the matrix", b"{}"
+MORE = b"another layer"
+FOR_EVERYBODY = policy({"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"})
 
 Attempt = Callable[[Person, str], Awaitable[Answered]]
 
@@ -57,6 +59,10 @@ class Door:
     changes: bool = False
     of_root: bool = False
     makes: bool = False
+
+
+def _on_arn(operation: str, **given: Any) -> Attempt:
+    return lambda person, name: person.may(operation, resourceArn=arn_of(person.account_id, name), **given)
 
 
 def _get(path: str, method: str = "GET", **headers: str) -> Attempt:
@@ -122,8 +128,7 @@ async def _put_by_digest(person: Person, name: str) -> Answered:
 
 
 async def _push_blob(person: Person, name: str) -> Answered:
-    content = b"another layer"
-    return await person.ask("POST", f"/v2/{name}/blobs/uploads/?digest={digest_of(content)}", content)
+    return await person.ask("POST", f"/v2/{name}/blobs/uploads/?digest={digest_of(MORE)}", MORE)
 
 
 READS = (
@@ -144,7 +149,7 @@ READS = (
         ("GetDownloadUrlForLayer",),
         _get(f"blobs/{digest_of(LAYER)}", range="bytes=2-5"),
     ),
-    Door("download URL", ("GetDownloadUrlForLayer",), _download),
+    Door("GetDownloadUrlForLayer and its URL", ("GetDownloadUrlForLayer",), _download),
     Door(
         "HEAD blob",
         ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer"),
@@ -166,11 +171,17 @@ READS = (
             "describe_repositories", registryId=person.account_id, repositoryNames=[name]
         ),
     ),
+    Door(
+        "ListImageReferrers",
+        ("BatchGetImage",),
+        _aws("list_image_referrers", subjectId={"imageDigest": digest_of(FIRST)}),
+    ),
+    Door("ListTagsForResource", ("ListTagsForResource",), _on_arn("list_tags_for_resource")),
     Door("GetRepositoryPolicy", ("GetRepositoryPolicy",), _aws("get_repository_policy")),
 )
 WRITES = (
     Door("POST upload", ("InitiateLayerUpload",), _get("blobs/uploads/", "POST"), changes=True),
-    Door("POST upload at once", tuple(sorted(UPLOAD)), _push_blob, changes=True),
+    Door("POST upload, at once", tuple(sorted(UPLOAD)), _push_blob, changes=True),
     Door("GET upload of root", ("UploadLayerPart",), _upload_of_root("GET"), of_root=True),
     Door(
         "PATCH upload of root",
@@ -187,19 +198,19 @@ WRITES = (
         of_root=True,
     ),
     Door(
-        "CompleteLayerUpload of root, by a digest that it has not",
+        "CompleteLayerUpload of root by a digest that it has not",
         ("CompleteLayerUpload",),
         _aws_upload_of_root("complete_layer_upload", layerDigests=[digest_of(b"z")]),
         of_root=True,
     ),
     Door(
-        "PUT upload of root, by a digest that it has not",
+        "PUT upload of root by a digest that it has not",
         ("CompleteLayerUpload",),
         _upload_of_root("PUT", f"?digest={digest_of(b'z')}"),
         of_root=True,
     ),
     Door(
-        "PUT upload of root, with its end",
+        "PUT upload, with a body of root",
         ("CompleteLayerUpload", "UploadLayerPart"),
         _upload_of_root("PUT", f"?digest={digest_of(b'xyz')}", b"z"),
         changes=True,
@@ -220,14 +231,34 @@ WRITES = (
         _aws("batch_delete_image", imageIds=[{"imageTag": "doomed-too"}]),
         changes=True,
     ),
+    Door("DELETE blob", ("BatchDeleteImage",), _get(f"blobs/{digest_of(MORE)}", "DELETE"), changes=True),
+    Door("InitiateLayerUpload", ("InitiateLayerUpload",), _aws("initiate_layer_upload"), changes=True),
     Door(
         "TagResource",
         ("TagResource",),
-        lambda person, name: person.may(
-            "tag_resource",
-            resourceArn=arn_of(person.account_id, name),
-            tags=[{"Key": "seen", "Value": "yes"}],
-        ),
+        _on_arn("tag_resource", tags=[{"Key": "seen", "Value": "yes"}]),
+        changes=True,
+    ),
+    Door("UntagResource", ("UntagResource",), _on_arn("untag_resource", tagKeys=["seen"]), changes=True),
+    Door(
+        "SetRepositoryPolicy",
+        ("SetRepositoryPolicy",),
+        _aws("set_repository_policy", policyText=FOR_EVERYBODY),
+        changes=True,
+    ),
+    Door(
+        "DeleteRepositoryPolicy", ("DeleteRepositoryPolicy",), _aws("delete_repository_policy"), changes=True
+    ),
+    Door(
+        "PutImageScanningConfiguration",
+        ("PutImageScanningConfiguration",),
+        _aws("put_image_scanning_configuration", imageScanningConfiguration={"scanOnPush": True}),
+        changes=True,
+    ),
+    Door(
+        "PutImageTagMutability",
+        ("PutImageTagMutability",),
+        _aws("put_image_tag_mutability", imageTagMutability="IMMUTABLE"),
         changes=True,
     ),
 )

@@ -14,10 +14,9 @@ UPLOAD = frozenset({"InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUplo
 EVERYTHING = (
     READ
     | UPLOAD
-    | {
-        *("PutImage", "BatchDeleteImage", "TagResource", "GetRepositoryPolicy", "DeleteRepository"),
-        "CreateRepository",
-    }
+    | {"PutImage", "BatchDeleteImage", "TagResource", "UntagResource", "ListTagsForResource"}
+    | {"GetRepositoryPolicy", "SetRepositoryPolicy", "DeleteRepositoryPolicy"}
+    | {"PutImageTagMutability", "PutImageScanningConfiguration", "CreateRepository", "DeleteRepository"}
 )
 
 May = Callable[[str, str], bool]
