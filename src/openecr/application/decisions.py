@@ -289,6 +289,8 @@ def _principal(caller: Caller, identity: Identity) -> Principal:
         arn=caller.arn,
         unique_id=caller.unique_id,
         role_arn=identity.arn if isinstance(caller, RoleSession) else None,
+        user_arn=identity.arn if isinstance(caller, FederatedUser) else None,
+        user_id=caller.user_id if isinstance(caller, FederatedUser) else None,
     )
 
 

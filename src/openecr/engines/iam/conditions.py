@@ -3,17 +3,23 @@
 import base64
 import binascii
 import ipaddress
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 
-from openecr.engines.iam.patterns import UNDECIDED, ArnPattern, ContextKeys, Template, split_arn
+from openecr.engines.iam.patterns import ARN_PARTS, UNDECIDED, ArnPattern, ContextKeys, Template, waits
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _EPOCH = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_MAX_CHARACTERS = 40
+_READ_KEPT = 1_024
+"""So many instants and addresses of requests are remembered as they were read."""
 
 Test = Callable[[str, ContextKeys], bool | None]
 """Tells whether a value of the request meets one of the policy; None where one of them cannot be read."""
@@ -21,10 +27,15 @@ Test = Callable[[str, ContextKeys], bool | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One key under one operator. `every`: ForAllValues is True, ForAnyValue False, neither None."""
+    """One key under one operator.
+
+    `meets` tells whether a value of the request meets what the policy says of it, a negation too. `every`: ForAllValues
+    is True, ForAnyValue False, neither None. `keys` are those of the variables in the policy's values.
+    """
 
     key: str
-    tests: tuple[Test, ...]
+    meets: Callable[[str, ContextKeys], bool]
+    keys: frozenset[str] = frozenset()
     is_negated: bool = False
     if_exists: bool = False
     every: bool | None = None
@@ -33,31 +44,32 @@ class Condition:
     def holds(self, context: ContextKeys) -> bool | None:
         """Tell whether it is met; None where that is not known yet."""
         values = context.get(self.key)
-        if values is UNDECIDED:
+        if values is UNDECIDED or (self.keys and waits(self.keys, context)):
             return None
         if self.is_absent is not None:
             return (not values) in self.is_absent
         if not values:
             return self._without_value()
         if self.every:
-            return all(self._meets(value, context) for value in values)
-        return any(self._meets(value, context) for value in values)
+            return all(self.meets(value, context) for value in values)
+        if len(values) == 1:  # as nearly always
+            return self.meets(values[0], context)
+        return any(self.meets(value, context) for value in values)
 
     def _without_value(self) -> bool:
         if self.every is not None:
             return self.every or self.if_exists
         return self.if_exists or self.is_negated
 
-    def _meets(self, value: str, context: ContextKeys) -> bool:
-        if not self.is_negated:
-            return any(test(value, context) for test in self.tests)
-        return all(test(value, context) is False for test in self.tests)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Operator:
+    """How values are compared. `is_exact`: as they are written; `takes_variables`: there may be some in them."""
+
     make: Callable[[str, bool], Test]
     is_negated: bool = False
+    is_exact: bool = False
+    takes_variables: bool = False
 
 
 def compile_conditions(block: Mapping[str, Any], *, has_variables: bool) -> tuple[Condition, ...]:
@@ -96,18 +108,37 @@ def _compile(name: str, key: str, values: object, *, has_variables: bool) -> Con
     base, if_exists, every = _take_apart(name)
     texts = texts_of(values)
     if base == "null" and every is None and not if_exists:
-        return Condition(key=key.lower(), tests=(), is_absent=tuple(text.lower() == "true" for text in texts))
-    operator = _OPERATORS.get(base)
-    if operator is None:
+        is_absent = tuple(text.lower() == "true" for text in texts)
+        return Condition(key=key.lower(), meets=lambda _value, _context: False, is_absent=is_absent)
+    found = _OPERATORS.get(base)
+    if found is None:
         message = f"no condition operator: {name[:64]}"
         raise ValueError(message)
+    has_variables = has_variables and found.takes_variables
+    templates = (Template(text, has_variables=has_variables, has_wildcards=False) for text in texts)
     return Condition(
         key=key.lower(),
-        tests=tuple(operator.make(text, has_variables) for text in texts),
-        is_negated=operator.is_negated,
+        meets=_meeting(found, texts, has_variables=has_variables),
+        keys=frozenset(key for template in templates for key in template.keys),
+        is_negated=found.is_negated,
         if_exists=if_exists,
         every=every,
     )
+
+
+def _meeting(
+    how: _Operator, texts: Sequence[str], *, has_variables: bool
+) -> Callable[[str, ContextKeys], bool]:
+    """Return what tells whether a value meets any of a policy's; of a negation, whether it fails them all."""
+    if how.is_exact and not (has_variables and any("${" in text for text in texts)):
+        wanted = frozenset(texts)
+        if how.is_negated:
+            return lambda value, _: value not in wanted
+        return lambda value, _: value in wanted
+    tests = tuple(how.make(text, has_variables) for text in texts)
+    if how.is_negated:
+        return lambda value, context: all(test(value, context) is False for test in tests)
+    return lambda value, context: any(test(value, context) for test in tests)
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -137,11 +168,11 @@ def _equal_ignoring_case(template: Template, text: str, value: str, context: Con
 
 def _arn(text: str, has_variables: bool) -> Test:  # noqa: FBT001 -- one of the two shapes of all makers
     pattern = ArnPattern(text, has_variables=has_variables)
-    return lambda value, context: pattern.matches(split_arn(value), context)
+    return lambda value, context: pattern.matches(value.split(":", ARN_PARTS - 1), context)
 
 
 def _ordered(
-    read: Callable[[str], float | None], compare: Callable[[float, float], bool]
+    read: Callable[[str], Decimal | None], compare: Callable[[Decimal, Decimal], bool]
 ) -> Callable[[str, bool], Test]:
     def make(text: str, has_variables: bool) -> Test:  # noqa: FBT001 -- one of the two shapes of all makers
         del has_variables
@@ -157,15 +188,17 @@ def _ordered(
     return make
 
 
-def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text.strip()) else None
-
-
-def _instant(text: str) -> float | None:
-    """Read W3C's form of ISO 8601, or seconds since the epoch."""
+def _number(text: str) -> Decimal | None:
     text = text.strip()
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+@lru_cache(maxsize=_READ_KEPT)
+def _instant(text: str) -> Decimal | None:
+    """Read W3C's form of ISO 8601, or seconds since the epoch. Returns seconds."""
+    text = text.strip().upper()
     if _EPOCH.fullmatch(text) and len(text) != len("2026"):
-        return float(text)
+        return Decimal(text)
     if len(text) > _DATE_MAX_CHARACTERS:
         return None
     padded = {4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text)
@@ -173,13 +206,18 @@ def _instant(text: str) -> float | None:
         found = datetime.fromisoformat(padded)
     except ValueError:
         return None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+    since = (found if found.tzinfo is not None else found.replace(tzinfo=UTC)) - _EPOCH_START
+    return Decimal(since // timedelta(microseconds=1)) / 1_000_000
 
 
 def _boolean(text: str, has_variables: bool) -> Test:  # noqa: FBT001 -- one of the two shapes of all makers
-    del has_variables
-    wanted = text.strip().lower()
-    return lambda value, _: value.strip().lower() == wanted and wanted in {"true", "false"}
+    template = Template(text.strip(), has_variables=has_variables, has_wildcards=False)
+
+    def test(value: str, context: ContextKeys) -> bool:
+        wanted = (template.text(context) or "").lower()
+        return wanted in {"true", "false"} and value.strip().lower() == wanted
+
+    return test
 
 
 def _binary(text: str, has_variables: bool) -> Test:  # noqa: FBT001 -- one of the two shapes of all makers
@@ -201,52 +239,61 @@ def _address(text: str, has_variables: bool) -> Test:  # noqa: FBT001 -- one of 
         network = ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
         return lambda _value, _context: None
+    version, mask, base = network.version, int(network.netmask), int(network.network_address)
 
     def test(value: str, context: ContextKeys) -> bool | None:
         del context
-        try:
-            address = ipaddress.ip_address(value.strip())
-        except ValueError:
-            return None
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return address.version == network.version and address in network
+        address = _numbered(value)
+        return None if address is None else address[0] == version and address[1] & mask == base
 
     return test
 
 
-def _orders(read: Callable[[str], float | None], prefix: str) -> dict[str, _Operator]:
+@lru_cache(maxsize=_READ_KEPT)
+def _numbered(text: str) -> tuple[int, int] | None:
+    """Read an address. Returns the protocol's version and the address's number."""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.version, int(address)
+
+
+def _orders(read: Callable[[str], Decimal | None], prefix: str) -> dict[str, _Operator]:
     return {
-        f"{prefix}equals": _Operator(make=_ordered(read, lambda given, wanted: given == wanted)),
-        f"{prefix}notequals": _Operator(
-            make=_ordered(read, lambda given, wanted: given == wanted), is_negated=True
-        ),
-        f"{prefix}lessthan": _Operator(make=_ordered(read, lambda given, wanted: given < wanted)),
-        f"{prefix}lessthanequals": _Operator(make=_ordered(read, lambda given, wanted: given <= wanted)),
-        f"{prefix}greaterthan": _Operator(make=_ordered(read, lambda given, wanted: given > wanted)),
-        f"{prefix}greaterthanequals": _Operator(make=_ordered(read, lambda given, wanted: given >= wanted)),
+        f"{prefix}equals": _Operator(make=_ordered(read, operator.eq)),
+        f"{prefix}notequals": _Operator(make=_ordered(read, operator.eq), is_negated=True),
+        f"{prefix}lessthan": _Operator(make=_ordered(read, operator.lt)),
+        f"{prefix}lessthanequals": _Operator(make=_ordered(read, operator.le)),
+        f"{prefix}greaterthan": _Operator(make=_ordered(read, operator.gt)),
+        f"{prefix}greaterthanequals": _Operator(make=_ordered(read, operator.ge)),
     }
 
 
-def _pair(positive: str, negative: str, make: Callable[[str, bool], Test]) -> dict[str, _Operator]:
-    return {positive: _Operator(make=make), negative: _Operator(make=make, is_negated=True)}
+def _pair(name: str, positive: _Operator) -> dict[str, _Operator]:
+    """Return an operator and its negation, which is called Not-so."""
+    family = next(each for each in ("string", "ip", "arn") if name.startswith(each))
+    negated = f"not{name}" if family == "ip" else f"{family}not{name.removeprefix(family)}"
+    return {name: positive, negated: replace(positive, is_negated=True)}
 
+
+_EXACTLY = _string(has_wildcards=False, ignores_case=False)
+_IGNORING_CASE = _string(has_wildcards=False, ignores_case=True)
+_LIKE = _string(has_wildcards=True, ignores_case=False)
 
 _OPERATORS: Mapping[str, _Operator] = {
-    **_pair("stringequals", "stringnotequals", _string(has_wildcards=False, ignores_case=False)),
-    **_pair(
-        "stringequalsignorecase",
-        "stringnotequalsignorecase",
-        _string(has_wildcards=False, ignores_case=True),
-    ),
-    **_pair("stringlike", "stringnotlike", _string(has_wildcards=True, ignores_case=False)),
+    **_pair("stringequals", _Operator(make=_EXACTLY, is_exact=True, takes_variables=True)),
+    **_pair("stringequalsignorecase", _Operator(make=_IGNORING_CASE, takes_variables=True)),
+    **_pair("stringlike", _Operator(make=_LIKE, takes_variables=True)),
     **_orders(_number, "numeric"),
     **_orders(_instant, "date"),
-    "bool": _Operator(make=_boolean),
+    "bool": _Operator(make=_boolean, takes_variables=True),
     "binaryequals": _Operator(make=_binary),
-    **_pair("ipaddress", "notipaddress", _address),
-    **_pair("arnequals", "arnnotequals", _arn),
-    **_pair("arnlike", "arnnotlike", _arn),
+    **_pair("ipaddress", _Operator(make=_address)),
+    **_pair("arnequals", _Operator(make=_arn, takes_variables=True)),
+    **_pair("arnlike", _Operator(make=_arn, takes_variables=True)),
 }
 
 

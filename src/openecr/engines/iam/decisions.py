@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from openecr.domain.decisions import Decision, PolicyKind, StatementReference, Verdict
-from openecr.engines.iam.policies import Applies, Policy, Question, parts_of
+from openecr.engines.iam.policies import CompiledStatement, Policy, Question, parts_of
 from openecr.engines.iam.principals import PrincipalType, Strength
 
 
@@ -66,16 +66,14 @@ class _Evaluation:
     def _find_deny(self, policies: Iterable[Policy]) -> StatementReference | None:
         for policy in policies:
             for statement in policy.about(self._action)[0]:
-                applies, _ = statement.applies(self._question, self._parts, has_boundary=self._has_boundary)
-                if applies is Applies.YES:
+                if self._strength(statement) and statement.applies(self._question, self._parts):
                     return statement.reference
         return None
 
     def _find_allow(self, policies: Sequence[Policy]) -> StatementReference | None:
         for policy in policies:
             for statement in policy.about(self._action)[1]:
-                applies, _ = statement.applies(self._question, self._parts, has_boundary=self._has_boundary)
-                if applies is not Applies.NO:
+                if self._strength(statement) and self._may_apply(statement):
                     return statement.reference
         return None
 
@@ -96,8 +94,8 @@ class _Evaluation:
         if strength is Strength.DIRECT:
             return _allowed(granted)
         limit = self._limit()
-        if strength is Strength.ROLE and limit is None:
-            return _allowed(granted)
+        if strength is Strength.ROLE:
+            return _allowed(granted) if limit is None else _missing(limit)
         if self._policies.resource_must_allow and strength is Strength.NONE:
             return _missing(self._kind_of_resource())
         return self._by_identity(limit)
@@ -134,12 +132,19 @@ class _Evaluation:
         found: tuple[Strength, StatementReference | None] = (Strength.NONE, None)
         for policy in self._policies.resource:
             for statement in policy.about(self._action)[1]:
-                applies, strength = statement.applies(
-                    self._question, self._parts, has_boundary=self._has_boundary
-                )
-                if applies is not Applies.NO and strength > found[0]:
+                strength = self._strength(statement)
+                if strength > found[0] and self._may_apply(statement):
                     found = strength, statement.reference
         return found
+
+    def _strength(self, statement: CompiledStatement) -> Strength:
+        if statement.principals is None:
+            return Strength.DIRECT
+        return statement.principals.strength(self._question.principal, has_boundary=self._has_boundary)
+
+    def _may_apply(self, statement: CompiledStatement) -> bool:
+        """Tell whether a statement applies, or may once a key is known."""
+        return statement.applies(self._question, self._parts) is not False
 
     def _kind_of_resource(self) -> PolicyKind:
         return self._policies.resource[0].kind if self._policies.resource else PolicyKind.RESOURCE

@@ -5,11 +5,12 @@ text for each piece, whatever the pattern is.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 ARN_PARTS = 6
+_RESOURCE_PART = 5
 
 _VARIABLE = re.compile(r"\$\{([^}]{0,256})\}")
 _ESCAPES: Mapping[str, str] = {"*": "*", "?": "?", "$": "$"}
@@ -33,6 +34,11 @@ class ContextKeys(Protocol):
         ...
 
 
+def waits(keys: Iterable[str], context: ContextKeys) -> bool:
+    """Tell whether one of some keys will be known later only."""
+    return any(context.get(key) is UNDECIDED for key in keys)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wild:
     """A wildcard: `*` or `?`."""
@@ -53,9 +59,9 @@ _MANY, _ONE = _Wild(many=True), _Wild(many=False)
 
 
 class Glob:
-    """A pattern without variables."""
+    """A pattern without variables. `matches` tells whether a whole text fits, `is_everything` that every one does."""
 
-    __slots__ = ("_exact", "_first", "_last", "_middle", "_minimum")
+    __slots__ = ("is_everything", "matches")
 
     def __init__(self, tokens: Sequence[str | _Wild]) -> None:
         pieces: list[list[str | _Wild]] = [[]]
@@ -64,23 +70,37 @@ class Glob:
                 pieces.append([])
             else:
                 pieces[-1].append(token)
-        self._exact = _piece(pieces[0]) if len(pieces) == 1 else None
-        self._first = _piece(pieces[0])
-        self._last = _piece(pieces[-1])
-        self._middle = tuple(_piece(piece) for piece in pieces[1:-1] if piece)
-        self._minimum = self._first.size + self._last.size
+        self.is_everything = len(pieces) > 1 and not any(pieces)
+        self.matches = _matcher([_piece(piece) for piece in pieces])
+
+
+def _matcher(pieces: Sequence["_Piece"]) -> Callable[[str], bool]:
+    """Return what compares texts with pieces between asterisks; the common forms take one call."""
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return first.is_whole
+    middle = [piece for piece in pieces[1:-1] if piece.size]
+    if not middle and not last.size:
+        return first.is_start
+    return _Pieces(first, middle, last).matches
+
+
+class _Pieces:
+    """Pieces with anything between them: each is looked for where the one before it ended."""
+
+    __slots__ = ("_first", "_last", "_middle", "_minimum")
+
+    def __init__(self, first: "_Piece", middle: Sequence["_Piece"], last: "_Piece") -> None:
+        self._first = first
+        self._middle = middle
+        self._last = last
+        self._minimum = first.size + last.size
 
     def matches(self, text: str) -> bool:
-        """Tell whether the whole text fits."""
-        if self._exact is not None:
-            return self._exact.size == len(text) and self._exact.is_at(text, 0)
-        first, last = self._first, self._last
-        if len(text) < self._minimum or not first.is_at(text, 0):
+        end = len(text) - self._last.size
+        if len(text) < self._minimum or not self._first.is_start(text) or not self._last.is_at(text, end):
             return False
-        end = len(text) - last.size
-        if not last.is_at(text, end):
-            return False
-        at = first.size
+        at = self._first.size
         for piece in self._middle:
             found = piece.find(text, at, end)
             if found < 0:
@@ -97,6 +117,12 @@ class _Text:
     def __init__(self, text: str) -> None:
         self._text = text
         self.size = len(text)
+
+    def is_whole(self, text: str) -> bool:
+        return text == self._text
+
+    def is_start(self, text: str) -> bool:
+        return text.startswith(self._text)
 
     def is_at(self, text: str, at: int) -> bool:
         return text.startswith(self._text, at)
@@ -116,6 +142,12 @@ class _Blanks:
         )
         self.size = sum(1 if isinstance(token, _Wild) else len(token) for token in tokens)
 
+    def is_whole(self, text: str) -> bool:
+        return self._regex.fullmatch(text) is not None
+
+    def is_start(self, text: str) -> bool:
+        return self._regex.match(text) is not None
+
     def is_at(self, text: str, at: int) -> bool:
         return self._regex.match(text, at) is not None
 
@@ -124,7 +156,10 @@ class _Blanks:
         return -1 if found is None else found.start()
 
 
-def _piece(tokens: Sequence[str | _Wild]) -> _Text | _Blanks:
+_Piece = _Text | _Blanks
+
+
+def _piece(tokens: Sequence[str | _Wild]) -> _Piece:
     if any(isinstance(token, _Wild) for token in tokens):
         return _Blanks(tokens)
     return _Text("".join(str(token) for token in tokens))
@@ -145,6 +180,11 @@ class Template:
     def fixed(self) -> Glob | None:
         """Return the pattern of a template without variables."""
         return self._fixed
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Return the keys of its variables."""
+        return frozenset(token.key for token in self._tokens if isinstance(token, _Variable))
 
     def glob(self, context: ContextKeys) -> Glob | None:
         """Return the pattern for a request, or None where a variable has no value in it."""
@@ -207,25 +247,42 @@ def _plain(text: str, *, has_wildcards: bool) -> list[_Token]:
 
 
 class ArnPattern:
-    """A pattern for ARNs: each of the six parts is matched by itself; parts that are missing match everything."""
+    """A pattern for ARNs: each of the six parts is matched by itself; parts that are missing match everything.
 
-    __slots__ = ("_is_everything", "_parts")
+    `is_resource`: variables before the fifth colon are plain text, as IAM has it of resources.
+    """
 
-    def __init__(self, text: str, *, has_variables: bool) -> None:
-        self._is_everything = text.strip("*") == "" and text != ""
-        self._parts = tuple(
-            Template(part, has_variables=has_variables, has_wildcards=True) for part in split_arn(text)
-        )
+    __slots__ = ("_filled", "_fixed", "is_everything", "keys")
+
+    def __init__(self, text: str, *, has_variables: bool, is_resource: bool = False) -> None:
+        self.is_everything = text.strip("*") == "" and text != ""
+        fixed: list[tuple[int, Callable[[str], bool]]] = []
+        filled: list[tuple[int, Template]] = []
+        keys: frozenset[str] = frozenset()
+        for at, part in enumerate(split_arn(text)):
+            is_variable = has_variables and (not is_resource or at == _RESOURCE_PART)
+            template = Template(part, has_variables=is_variable, has_wildcards=True)
+            if template.fixed is None:
+                filled.append((at, template))
+                keys |= template.keys
+            elif not template.fixed.is_everything:
+                fixed.append((at, template.fixed.matches))
+        self._fixed = tuple(reversed(fixed))  # the last part differs most often
+        self._filled = tuple(filled)
+        self.keys = keys
 
     def matches(self, parts: Sequence[str], context: ContextKeys) -> bool:
         """Tell whether an ARN, cut into its parts, fits. What is no ARN fits `*` alone."""
-        if self._is_everything:
+        if self.is_everything:
             return True
         if len(parts) != ARN_PARTS:
             return False
-        for template, part in zip(self._parts, parts, strict=False):
+        for at, fits in self._fixed:
+            if not fits(parts[at]):
+                return False
+        for at, template in self._filled:
             glob = template.glob(context)
-            if glob is None or not glob.matches(part):
+            if glob is None or not glob.matches(parts[at]):
                 return False
         return True
 

@@ -1,6 +1,5 @@
 """Policies, compiled: what matching a request needs, found once per version of a document."""
 
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,8 @@ from openecr.engines.iam.documents import (
     read,
     statements_of,
 )
-from openecr.engines.iam.patterns import ARN_PARTS, ArnPattern, ContextKeys, Glob, Template
-from openecr.engines.iam.principals import EVERYBODY, Principal, PrincipalList, Strength
+from openecr.engines.iam.patterns import ARN_PARTS, ArnPattern, ContextKeys, Glob, Template, waits
+from openecr.engines.iam.principals import Principal, PrincipalList
 
 _ACTIONS_KEPT = 512
 
@@ -32,17 +31,12 @@ class Question:
     context: ContextKeys
 
 
-class Applies(enum.Enum):
-    """Whether a statement is about a request."""
-
-    NO = 0
-    MAYBE = 1
-    YES = 2
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledStatement:
-    """A statement. Of its resources None means all of them."""
+    """A statement. Of its resources None means all of them, of its principals everybody who has the policy.
+
+    `resource_keys` are those of the variables in its resources.
+    """
 
     reference: StatementReference
     is_allow: bool
@@ -50,34 +44,38 @@ class CompiledStatement:
     are_actions_excluded: bool
     resources: tuple[ArnPattern, ...] | None
     are_resources_excluded: bool
-    principals: PrincipalList
+    resource_keys: frozenset[str]
+    principals: PrincipalList | None
     conditions: tuple[Condition, ...]
 
     def names(self, action: str) -> bool:
         """Tell whether it is about an action, in lower case."""
         return any(glob.matches(action) for glob in self.actions) is not self.are_actions_excluded
 
-    def applies(
-        self, question: Question, parts: Sequence[str], *, has_boundary: bool
-    ) -> tuple[Applies, Strength]:
-        """Tell whether it is about a request whose action it names, and how strongly it names the principal."""
-        strength = self.principals.strength(question.principal, has_boundary=has_boundary)
-        if strength is Strength.NONE or not self._is_about(parts, question.context):
-            return Applies.NO, strength
-        found = Applies.YES
+    def applies(self, question: Question, parts: Sequence[str]) -> bool | None:
+        """Tell whether it is about a request whose action and principal it names; None where that waits for a key."""
+        found: bool | None = True
+        context = question.context
+        if self.resources is not None:
+            if self.resource_keys and waits(self.resource_keys, context):
+                found = None
+            elif not self._names_resource(self.resources, parts, context):
+                return False
         for condition in self.conditions:
-            holds = condition.holds(question.context)
+            holds = condition.holds(context)
             if holds is False:
-                return Applies.NO, strength
+                return False
             if holds is None:
-                found = Applies.MAYBE
-        return found, strength
+                found = None
+        return found
 
-    def _is_about(self, parts: Sequence[str], context: ContextKeys) -> bool:
-        if self.resources is None:
-            return True
-        is_named = any(pattern.matches(parts, context) for pattern in self.resources)
-        return is_named is not self.are_resources_excluded
+    def _names_resource(
+        self, resources: tuple[ArnPattern, ...], parts: Sequence[str], context: ContextKeys
+    ) -> bool:
+        for pattern in resources:
+            if pattern.matches(parts, context):
+                return not self.are_resources_excluded
+        return self.are_resources_excluded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,24 +140,31 @@ def _compile(
     if actions is None or statement["Effect"] not in ("Allow", "Deny"):
         message = "a statement without actions or effect"
         raise ValueError(message)
+    is_excluded = "NotResource" in statement
+    patterns = tuple(
+        ArnPattern(text, has_variables=has_variables, is_resource=True)
+        for text in ([] if resources is None else texts_of(resources))
+    )
+    is_about_all = resources is None or (
+        not is_excluded and any(pattern.is_everything for pattern in patterns)
+    )
     return CompiledStatement(
         reference=reference,
         is_allow=statement["Effect"] == "Allow",
         actions=tuple(_action(text) for text in texts_of(actions)),
         are_actions_excluded="NotAction" in statement,
-        resources=None
-        if resources is None
-        else tuple(ArnPattern(text, has_variables=has_variables) for text in texts_of(resources)),
-        are_resources_excluded="NotResource" in statement,
+        resources=None if is_about_all else patterns,
+        are_resources_excluded=is_excluded,
+        resource_keys=frozenset(key for pattern in patterns for key in pattern.keys),
         principals=_principals(statement, ids),
         conditions=compile_conditions(statement.get("Condition", {}), has_variables=has_variables),
     )
 
 
-def _principals(statement: Mapping[str, Any], ids: Mapping[str, str | None]) -> PrincipalList:
-    """Return whom a statement is about; one of an identity's policy, everybody who has the policy."""
+def _principals(statement: Mapping[str, Any], ids: Mapping[str, str | None]) -> PrincipalList | None:
+    """Return whom a statement is about; of an identity's policy None."""
     if "Principal" not in statement and "NotPrincipal" not in statement:
-        return EVERYBODY
+        return None
     is_excluded = "NotPrincipal" in statement
     element = statement["NotPrincipal" if is_excluded else "Principal"]
     return PrincipalList(

@@ -23,7 +23,8 @@ class PrincipalType(enum.Enum):
 class Principal:
     """Who asks. `arn`: of a user, session or root, or a service's name, or the ARN of an identity provider.
 
-    `unique_id` is a user's, a role's (without the session's name), or of root the account's id.
+    `unique_id` is a user's, a role's (without the session's name), or of root the account's id. `role_arn` is that of a
+    role session; `user_arn` and `user_id` are those of the user who made a federated one.
     """
 
     account_id: str
@@ -31,6 +32,8 @@ class Principal:
     arn: str
     unique_id: str
     role_arn: str | None = None
+    user_arn: str | None = None
+    user_id: str | None = None
 
 
 class Strength(enum.IntEnum):
@@ -40,7 +43,7 @@ class Strength(enum.IntEnum):
     ACCOUNT = 1
     """The account decides which of its principals may: their own policies have to allow it too."""
     ROLE = 2
-    """Every session of a role; boundary and session policy limit it."""
+    """Every session of a role, or that a user federated; boundary and session policy limit it."""
     DIRECT = 3
 
 
@@ -88,21 +91,33 @@ class PrincipalList:
     def _named(self, principal: Principal) -> Strength:
         if principal.type in {PrincipalType.SERVICE, PrincipalType.WEB_IDENTITY}:
             return Strength.DIRECT if self._everyone or principal.arn in self._others else Strength.NONE
-        if self._everyone or self._names(principal.arn, principal):
+        if self._everyone or self._names(principal.arn, principal.unique_id, principal):
             return Strength.DIRECT
         if principal.unique_id in self._unique_ids:
             return Strength.ROLE if principal.type is PrincipalType.ASSUMED_ROLE else Strength.DIRECT
-        if principal.role_arn is not None and self._names(principal.role_arn, principal):
+        if self._names_origin(principal):
             return Strength.ROLE
         return Strength.ACCOUNT if principal.account_id in self._accounts else Strength.NONE
 
-    def _names(self, arn: str, principal: Principal) -> bool:
-        """Tell whether an ARN stands here and still means this principal: a new one of the same name is another."""
+    def _names_origin(self, principal: Principal) -> bool:
+        """Tell whether the role or user behind a session stands here."""
+        if principal.role_arn is not None:
+            return (
+                self._names(principal.role_arn, principal.unique_id, principal)
+                or principal.unique_id in self._unique_ids
+            )
+        if principal.user_arn is None or principal.user_id is None:
+            return False
+        return (
+            self._names(principal.user_arn, principal.user_id, principal)
+            or principal.user_id in self._unique_ids
+        )
+
+    def _names(self, arn: str, unique_id: str, principal: Principal) -> bool:
+        """Tell whether an ARN stands here and still means who has the id: a new one of the same name is another."""
         if arn not in self._arns or principal.type is PrincipalType.ROOT:
             return False
-        if arn not in self._ids:
-            return True
-        return self._ids[arn] == principal.unique_id
+        return arn not in self._ids or self._ids[arn] == unique_id
 
     def _is_spared(self, principal: Principal) -> bool:
         """NotPrincipal has to name the caller, the account, and of a session the role too."""
@@ -114,8 +129,10 @@ class PrincipalList:
             return False
         if principal.type is PrincipalType.ROOT:
             return True
-        is_named = self._names(principal.arn, principal) or principal.unique_id in self._unique_ids
-        return is_named and (principal.role_arn is None or self._names(principal.role_arn, principal))
+        is_named = self._names(principal.arn, principal.unique_id, principal)
+        if principal.role_arn is not None:
+            return is_named and self._names_origin(principal)
+        return is_named or principal.unique_id in self._unique_ids
 
 
 def _account_of(name: str) -> str | None:
@@ -126,6 +143,3 @@ def _account_of(name: str) -> str | None:
     if len(parts) == _ARN_PARTS and parts[2] == "iam" and parts[5] == "root":
         return parts[4]
     return None
-
-
-EVERYBODY = PrincipalList([("AWS", "*")], {}, is_excluded=False, is_deny=False)

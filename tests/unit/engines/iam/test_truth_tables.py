@@ -58,7 +58,16 @@ def caller(name: str) -> Principal:
         "service": (PrincipalType.SERVICE, "replication.ecr.amazonaws.com", "replication.ecr", None),
     }
     type_, arn, unique_id, role_arn = of[kind]
-    return Principal(account_id=account, type=type_, arn=arn, unique_id=unique_id, role_arn=role_arn)
+    is_federated = kind == "federated"
+    return Principal(
+        account_id=account,
+        type=type_,
+        arn=arn,
+        unique_id=unique_id,
+        role_arn=role_arn,
+        user_arn=f"arn:aws:iam::{account}:user/dev" if is_federated else None,
+        user_id="AIDADEV" if is_federated else None,
+    )
 
 
 def policy(case: Mapping[str, Any], statements: list[dict[str, Any]], kind: PolicyKind) -> Policy:
