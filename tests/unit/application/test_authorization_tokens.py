@@ -157,7 +157,9 @@ def test_no_text_but_a_token_is_taken(text: str) -> None:
 def test_a_changed_token_is_refused(data: st.DataObject) -> None:
     text = make().issue(CALLER, REGION).token_text
     position = data.draw(st.integers(0, len(text) - 2))  # the last character may hold unused bits
-    character = data.draw(st.sampled_from("ABCxyz019_-").filter(lambda drawn: drawn != text[position]))
+    drawn = data.draw(st.sampled_from("ABCxyz"))
+    # Not filtered: the token is another one each time, and what is drawn must not hang on it.
+    character = drawn.swapcase() if drawn == text[position] else drawn
     with pytest.raises(TokenInvalid):
         make().open(text[:position] + character + text[position + 1 :], region=REGION)
 
