@@ -1,0 +1,230 @@
+"""Puts the parts of a server together."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from openecr.adapters.audit_stream import AuditStream
+from openecr.adapters.data_folder import DataFolder
+from openecr.adapters.oidc import OidcProviders
+from openecr.application.access_key_uses import AccessKeyUses
+from openecr.application.accounts import Accounts
+from openecr.application.audit_trail import AuditTrail
+from openecr.application.authorization_tokens import TokenEnd
+from openecr.application.collection import Collection
+from openecr.application.explanations import Explanations
+from openecr.application.limits import Limits
+from openecr.application.pull_times import PullTimes
+from openecr.application.use_cases import UseCases
+from openecr.domain.accounts import RootKey
+from openecr.domain.decisions import Outcome
+from openecr.domain.errors import CannotStart, Unavailable
+from openecr.domain.registries import RegistryId
+from openecr.ports.clock import Clock
+from openecr.ports.ids import Ids
+from openecr.ports.keys import KeyRing
+from openecr.server.storage import open_blob_store, open_databases
+from openecr.settings import Settings
+from openecr.store.database import DatabaseFailed
+from openecr.web.app import WebApplication
+from openecr.web.aws import call as aws_call
+from openecr.web.aws.downloads import Downloads
+from openecr.web.aws.pipeline import AwsFace
+from openecr.web.health import Health
+from openecr.web.hosts import RegistryHosts
+from openecr.web.oci import call as oci
+from openecr.web.oci.pipeline import RegistryFace
+from openecr.web.outcomes import record_outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is left to see of a server once it is put together."""
+
+    web: WebApplication
+    accounts: Accounts
+    collection: Collection
+    pull_times: PullTimes
+    key_uses: AccessKeyUses
+    trail: AuditTrail
+    explanations: Explanations
+    limits: Limits
+    root_key: RootKey
+    hosts: RegistryHosts
+
+
+@asynccontextmanager
+async def compose(
+    settings: Settings,
+    folder: DataFolder,
+    *,
+    clock: Clock,
+    ids: Ids,
+    keys: KeyRing,
+    on_failure: Callable[[BaseException], None],
+) -> AsyncGenerator[Parts]:
+    """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
+    limits = Limits(**settings.limits)
+    async with AsyncExitStack() as stack:
+        metadata, activity = open_databases(folder, stack, on_failure=on_failure)
+        store = open_blob_store(settings, folder, stack)
+        accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
+        root_key = await accounts.ensure(settings.account)
+        hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
+        pull_times = PullTimes(database=activity, clock=clock)
+        key_uses = AccessKeyUses(database=activity)
+        trail = AuditTrail(
+            metadata=metadata,
+            activity=activity,
+            clock=clock,
+            retention_days=settings.audit_retention_days,
+            stream=_stream(settings, stack),
+        )
+        stack.push_async_callback(_flush, pull_times, key_uses, trail)
+        use_cases = UseCases(
+            database=metadata,
+            store=store,
+            pull_times=pull_times,
+            key_uses=key_uses,
+            keys=keys,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+            token_end=TokenEnd.WITH_SESSION if settings.tokens_end_with_session else TokenEnd.ALONE,
+            identity_providers=_identity_providers(settings, clock),
+            issuers=settings.oidc_issuers,
+        )
+        yield Parts(
+            web=_web(settings, use_cases, hosts, _Records(key_uses, trail), clock=clock, ids=ids),
+            accounts=accounts,
+            collection=Collection(
+                database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
+            ),
+            pull_times=pull_times,
+            key_uses=key_uses,
+            trail=trail,
+            explanations=Explanations(
+                database=metadata,
+                authorizer=use_cases.authorizer,
+                lookup=trail.lookup,
+                clock=clock,
+                region=settings.regions[0],
+            ),
+            limits=limits,
+            root_key=root_key,
+            hosts=hosts,
+        )
+
+
+def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
+    """Return where audit events go as lines, if they do; `stack` closes it."""
+    if settings.audit_stream is None:
+        return None
+    stream = AuditStream(settings.audit_stream)
+    stack.callback(stream.close)
+    return stream
+
+
+async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:
+    with suppress(DatabaseFailed, Unavailable):
+        for each in noted:
+            await each.flush()
+
+
+def _identity_providers(settings: Settings, clock: Clock) -> OidcProviders:
+    """Raises CannotStart."""
+    try:
+        return OidcProviders(
+            clock=clock, ca_file=settings.oidc_ca_file, private_networks=settings.oidc_private_networks
+        )
+    except OSError as error:  # an ssl.SSLError is one
+        raise CannotStart(message=f"cannot use {settings.oidc_ca_file} (oidc.ca_file): {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Who hears of every request."""
+
+    key_uses: AccessKeyUses
+    trail: AuditTrail
+
+    def record(self, outcome: Outcome) -> None:
+        """Take the one outcome of each request."""
+        self.key_uses.record(outcome)
+        self.trail.record(outcome)
+        record_outcome(outcome)
+
+
+def _web(
+    settings: Settings, parts: UseCases, hosts: RegistryHosts, records: _Records, *, clock: Clock, ids: Ids
+) -> WebApplication:
+    registry_face = RegistryFace(
+        services=oci.Services(
+            authorizer=parts.authorizer,
+            images=parts.images,
+            blobs=parts.blobs,
+            uploads=parts.uploads,
+            repositories=parts.repositories,
+            limits=parts.limits,
+        ),
+        authenticator=parts.authenticator,
+        resolve_host=hosts.resolve,
+        clock=clock,
+        record=records.record,
+    )
+    aws = AwsFace(
+        services=aws_call.Services(
+            account_settings=parts.account_settings,
+            audit=records.trail.lookup,
+            authorization_tokens=parts.tokens,
+            blobs=parts.blobs,
+            hosts=hosts,
+            iam=parts.iam,
+            images=parts.images,
+            registry_policies=parts.registry_policies,
+            repositories=parts.repositories,
+            repository_policies=parts.repository_policies,
+            sessions=parts.sessions,
+            sts=parts.sts,
+            uploads=parts.uploads,
+            web_identities=parts.web_identities,
+        ),
+        authenticator=parts.authenticator,
+        authorizer=parts.authorizer,
+        regions=settings.regions,
+        clock=clock,
+        record=records.record,
+    )
+    downloads = Downloads(
+        blobs=parts.blobs,
+        authenticator=parts.authenticator,
+        authorizer=parts.authorizer,
+        clock=clock,
+        record=records.record,
+    )
+    return WebApplication(
+        registry_face=registry_face.handle,
+        aws_face=aws.handle,
+        downloads=downloads.handle,
+        probes=Health(is_ready=_is_ready).handle,
+        ids=ids,
+        trusted_proxies=settings.trusted_proxies,
+        access_log=settings.access_log,
+    )
+
+
+async def _is_ready() -> bool:
+    """Everything that serving needs is opened before the first request."""
+    return True
+
+
+def _hosts(settings: Settings, default: RegistryId) -> RegistryHosts:
+    return RegistryHosts(
+        default=default,
+        regions=settings.regions,
+        domains=settings.domains,
+        plain_names=settings.plain_names,
+        scheme=settings.scheme,
+        port=settings.port,
+        default_host=settings.registry_host(default),
+    )
