@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from openecr.adapters import tls
-from openecr.adapters.blobs.files import BATCH_BYTES, FileBlobStore
+from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.part_writer import BATCH_BYTES
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.env_file import ClientEnvironment, write_environment

@@ -20,16 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from openecr.adapters.blobs.failures import storage_failed
+from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import sync_folder
 from openecr.domain.errors import StorageFull, Unavailable
 from openecr.ports.blobs import PartWriter, Tap
 
 T = TypeVar("T")
-
-BATCH_BYTES = 1024 * 1024
-BATCH_CHUNKS = 1024
-"""As many buffers as one writev takes (Linux, UIO_MAXIOV)."""
 
 COPY_BYTES = 8 * 1024 * 1024
 """How much one call to the kernel copies."""
@@ -56,7 +54,7 @@ class FileBlobStore:
     async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
         """Start a part at a fresh location. Raises StorageFull."""
         self._space.take(0)
-        return _FilePartWriter(self._file(location), taps, self._threads, self._space)
+        return BatchingPartWriter(_FileSink(self._file(location), self._space), taps, self._threads)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
@@ -124,19 +122,13 @@ class FileBlobStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except OSError as error:
-            raise _translate(error) from error
+            raise storage_failed(error) from error
 
 
 def _step_back() -> None:
     """Let the event loop's thread go first: whoever moves much data may wait a little, small requests may not."""
     with suppress(OSError):  # a system may refuse, or know no priorities of threads
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def _translate(error: OSError) -> Unavailable:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFull(context=str(error))
-    return Unavailable(message="The registry's storage failed. Try again.", context=str(error))
 
 
 class _Space:
@@ -165,116 +157,58 @@ class _Space:
         try:
             found = os.statvfs(self._folder)
         except OSError as error:
-            raise _translate(error) from error
+            raise storage_failed(error) from error
         reserve = max(self._min_free_bytes, int(found.f_blocks * found.f_frsize * self._min_free_ratio))
         self._left_bytes = found.f_bavail * found.f_frsize - reserve
         self._asked_at = time.monotonic()
 
 
-class _FilePartWriter:
-    """Writes batches in worker threads, in order: one is written while the next is gathered."""
+class _FileSink:
+    """One file, written from its start to its end."""
 
-    def __init__(self, file: Path, taps: Sequence[Tap], threads: ThreadPoolExecutor, space: _Space) -> None:
+    def __init__(self, file: Path, space: _Space) -> None:
         self._file = file
-        self._taps = tuple(taps)
-        self._threads = threads
         self._space = space
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
-        self._running: asyncio.Future[None] | None = None
-        # Below: what the threads use, one at a time.
-        self._lock = threading.Lock()
-        self._dropped = False
         self._descriptor: int | None = None
         self._behind: WriteBehind | None = None
-        self._length = 0
 
-    async def write(self, data: bytes) -> None:
-        """Take bytes, in order. Raises StorageFull, Unavailable."""
-        if not data:
-            return
-        self._gathered.append(data)
-        self._gathered_bytes += len(data)
-        if self._gathered_bytes >= BATCH_BYTES or len(self._gathered) >= BATCH_CHUNKS:
-            await self._hand_over(self._write_batch)
+    async def admit(self, size_bytes: int) -> None:
+        """Count bytes that are about to be written. Raises StorageFull."""
+        self._space.take(size_bytes)
 
-    async def finish(self) -> int:
-        """Write what is left, make it durable, and return the length. Raises StorageFull, Unavailable."""
-        await self._hand_over(self._end)
-        await self._wait()
-        return self._length
+    def append(self, batch: Sequence[bytes]) -> None:
+        """Write. Raises OSError, also where the file is there already."""
+        descriptor, behind = self._open()
+        behind.wrote(_write_all(descriptor, batch))
 
-    async def abort(self) -> None:
-        """Remove the file, after whatever a thread still does with it."""
-        self._gathered.clear()
-        with suppress(RuntimeError):  # the store is closed
-            await asyncio.shield(self._submit(self._drop))
-
-    async def _hand_over(self, work: Callable[[Sequence[bytes]], None]) -> None:
-        self._space.take(self._gathered_bytes)
-        batch, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        await self._wait()
-        self._running = self._submit(partial(work, batch))
-
-    async def _wait(self) -> None:
-        """Wait for the batch that is being written. What failed stays failed, however often it is asked."""
-        if self._running is None:
-            return
+    def end(self) -> None:
+        """Sync the file and the entry that leads to it. Raises OSError."""
+        descriptor, _ = self._open()
+        self._descriptor = None
         try:
-            # A caller that goes away leaves the thread to its batch; dropping waits for it.
-            await asyncio.shield(self._running)
-        except OSError as error:
-            raise _translate(error) from error
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(self._file.parent)
 
-    def _submit(self, call: Callable[[], None]) -> "asyncio.Future[None]":
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        future.add_done_callback(_retrieve)
-        return future
+    async def ended(self) -> None:
+        """Everything is done."""
 
-    # --- in a worker thread ---
+    def drop(self) -> None:
+        """Remove the file. Raises OSError."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        self._file.unlink(missing_ok=True)
 
-    def _write_batch(self, batch: Sequence[bytes]) -> None:
-        with self._lock:
-            if not self._dropped:
-                self._append(batch)
+    async def dropped(self) -> None:
+        """Everything is done."""
 
-    def _end(self, batch: Sequence[bytes]) -> None:
-        with self._lock:
-            if self._dropped:
-                return
-            self._append(batch)
-            descriptor, self._descriptor = self._descriptor, None
-            assert descriptor is not None
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            sync_folder(self._file.parent)
-
-    def _append(self, batch: Sequence[bytes]) -> None:
+    def _open(self) -> tuple[int, WriteBehind]:
         if self._descriptor is None or self._behind is None:
             self._descriptor = _create(self._file)
             self._behind = WriteBehind(self._descriptor, SYNC_RANGE)
-        for chunk in batch:
-            for tap in self._taps:
-                tap(chunk)
-        size_bytes = _write_all(self._descriptor, batch)
-        self._length += size_bytes
-        self._behind.wrote(size_bytes)
-
-    def _drop(self) -> None:
-        with self._lock, suppress(OSError):
-            self._dropped = True
-            descriptor, self._descriptor = self._descriptor, None
-            if descriptor is not None:
-                os.close(descriptor)
-            self._file.unlink(missing_ok=True)
-
-
-def _retrieve(future: "asyncio.Future[None]") -> None:
-    """Mark the outcome as seen: its caller may have gone away."""
-    if not future.cancelled():
-        future.exception()
+        return self._descriptor, self._behind
 
 
 class _Reader:

@@ -11,14 +11,9 @@ from typing import Any
 
 import pytest
 
-from openecr.adapters.blobs.files import (
-    _CANNOT_COPY,
-    BATCH_BYTES,
-    FileBlobStore,
-    _Space,
-    _translate,
-    copy_by_reading,
-)
+from openecr.adapters.blobs.failures import storage_failed
+from openecr.adapters.blobs.files import _CANNOT_COPY, FileBlobStore, _Space, copy_by_reading
+from openecr.adapters.blobs.part_writer import BATCH_BYTES
 from openecr.domain.errors import StorageFull, Unavailable
 
 LOCATION = "ab" + "0" * 46
@@ -174,7 +169,7 @@ async def test_a_part_that_is_cancelled_while_it_is_written_leaves_no_file(
 
     aborting = asyncio.create_task(writer.abort())
     await a_few_turns()
-    assert open_files(tmp_path), "the thread still writes: dropping waits for it"
+    assert not aborting.done(), "the thread is still at work: dropping waits for it"
     gate.go_on.set()
     await aborting
 
@@ -231,7 +226,7 @@ async def test_a_failed_fsync_is_final(store: FileBlobStore) -> None:
     await writer.write(BATCH)
     await writer._wait()
     reading, writing = os.pipe()  # takes bytes, and fails fsync with EINVAL
-    os.dup2(writing, writer._descriptor)
+    os.dup2(writing, writer._sink._descriptor)
     os.close(writing)
 
     for _ in range(2):
@@ -245,12 +240,12 @@ async def test_a_failed_fsync_is_final(store: FileBlobStore) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_as_such(number: int) -> None:
-    assert isinstance(_translate(OSError(number, "full")), StorageFull)
+    assert isinstance(storage_failed(OSError(number, "full")), StorageFull)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EMFILE])
 def test_any_other_failure_may_pass(number: int) -> None:
-    assert type(_translate(OSError(number, "broken"))) is Unavailable
+    assert type(storage_failed(OSError(number, "broken"))) is Unavailable
 
 
 async def test_below_the_reserve_nothing_is_taken_and_everything_else_works(tmp_path: Path) -> None:
@@ -261,7 +256,7 @@ async def test_below_the_reserve_nothing_is_taken_and_everything_else_works(tmp_
     begun = await store.create_part(OTHER)
     store._space = _Space(tmp_path, min_free_bytes=MORE_THAN_ANY_DISK, min_free_ratio=0)
     begun_white_box: Any = begun
-    begun_white_box._space = store._space
+    begun_white_box._sink._space = store._space
 
     with pytest.raises(StorageFull):
         await store.check_space()
