@@ -5,7 +5,7 @@ import http
 import json
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -22,6 +22,28 @@ _OCTETS = {"Content-Type": "application/octet-stream"}
 
 class Unexpected(AssertionError):
     """The server refused what it has to do."""
+
+
+class Asks(Protocol):
+    """A client's way to a server."""
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[Found, Ticket]:
+        """Send one request to the OCI face and read the answer whole."""
+        ...
+
+    def get(self, path: str) -> Found:
+        """Read something."""
+        ...
+
+    def call(self, operation: str, **parameters: Any) -> tuple[dict[str, Any], Ticket]:
+        """Call an operation of the AWS face, which must succeed."""
+        ...
 
 
 class Wire:
@@ -82,7 +104,7 @@ class Wire:
 class Caller:
     """One client with repositories of its own. Every choice comes from the seed."""
 
-    def __init__(self, wire: Wire, history: History, name: str, *, seed: str, largest_bytes: int) -> None:
+    def __init__(self, wire: Asks, history: History, name: str, *, seed: str, largest_bytes: int) -> None:
         """Work in the repositories `<name>/...`; layers have up to `largest_bytes`."""
         self._wire = wire
         self._history = history
