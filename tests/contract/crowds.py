@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Table, insert
+from sqlalchemy.util import await_only
 
 from openecr.domain.digests import Digest
 from openecr.domain.manifests import OCI_MANIFEST
@@ -66,7 +67,8 @@ async def _store(database: Database, *tables: tuple[Table, Sequence[Values]]) ->
                 case SqliteConnection():
                     connection.raw.executemany(statement.sqlite_text, rows)
                 case PostgresConnection():
-                    connection.raw.execute(statement.postgresql, list(map(dict, rows)))
+                    asked = statement.postgresql
+                    await_only(connection.raw.executemany(asked.text, [asked.bind(row) for row in rows]))
                 case _:
                     raise TypeError(connection)
 

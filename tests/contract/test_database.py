@@ -13,9 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Select, delete, insert, select
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.compiler import SQLCompiler
 
 import openecr.store
 from openecr.store.connections import Connection, ConstraintViolated
@@ -406,11 +403,7 @@ def statements() -> list[tuple[str, Statement]]:
 
 def sample_parameters(statement: Statement) -> dict[str, Any]:
     """A value of the right type for each parameter that has none yet."""
-    element = statement.postgresql
-    assert isinstance(element, ClauseElement)
-    dialect = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives its dialects no types
-    compiled = element.compile(dialect=dialect, column_keys=statement._columns)
-    assert isinstance(compiled, SQLCompiler)
+    compiled = statement.compiled_for_postgresql
     samples: dict[type, object] = {int: 1, str: "[]", bytes: b"x", object: 1}  # what has no type is a LIMIT
     return {
         name: samples[bound.type.python_type] for bound, name in compiled.bind_names.items() if bound.required

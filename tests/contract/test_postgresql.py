@@ -1,11 +1,13 @@
 """What only PostgreSQL has to do to keep a database's promises."""
 
+from contextlib import suppress
+
+import asyncpg
 import pytest
-from sqlalchemy import bindparam, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import text
 
 from openecr.domain.errors import StorageFull, Unavailable
-from openecr.store.connections import Connection, PostgresConnection
+from openecr.store.connections import Connection, ConstraintViolated
 from openecr.store.database import Database, Work
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
@@ -78,29 +80,11 @@ async def test_a_unit_that_loses_the_race_to_add_a_row_is_run_again_and_finds_it
     assert await database.write(unit) == "theirs"
 
 
-async def test_connections_that_the_server_ended_are_replaced(only_postgresql: PostgresDatabase) -> None:
-    database = only_postgresql
-    end_others = Statement(select(func.count(func.pg_terminate_backend(bindparam("pid")))))
-    await database.write(adding("a"))
-    find_pid = Statement(select(func.pg_backend_pid()))
-
-    def end_own(connection: Connection) -> None:
-        row = connection.fetch_one(find_pid)
-        assert row is not None
-        connection.fetch_one(end_others, pid=row[0])
-        names(connection)
-
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        await database.read(end_own)
-    assert await database.read(names) == ["a"]
-
-
 def failing(state: str) -> Work[None]:
+    broken = Statement(text(f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{state}'; END $$"))
+
     def unit(connection: Connection) -> None:
-        assert isinstance(connection, PostgresConnection)
-        connection.raw.execute(
-            text(f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{state}'; END $$")
-        )
+        connection.execute(broken)
 
     return unit
 
@@ -112,27 +96,50 @@ def failing(state: str) -> Work[None]:
         ("53200", Unavailable),
         ("53300", Unavailable),
         ("57P03", Unavailable),
-        ("22012", DBAPIError),
+        ("22012", asyncpg.DivisionByZeroError),
     ],
 )
 async def test_what_the_server_cannot_do_now_is_told_from_what_it_never_can(
     only_postgresql: PostgresDatabase, state: str, error: type[Exception]
 ) -> None:
-    for run in (only_postgresql.read, only_postgresql.write):
+    for run in (only_postgresql.read, only_postgresql.scan, only_postgresql.write):
         with pytest.raises(error) as caught:
             await run(failing(state))
         assert type(caught.value) is error
 
 
 async def test_a_server_that_only_reads_takes_no_change(only_postgresql: PostgresDatabase) -> None:
+    only_reads = Statement(text("SET TRANSACTION READ ONLY"))
+
     def unit(connection: Connection) -> None:
-        assert isinstance(connection, PostgresConnection)
-        connection.raw.execute(text("SET TRANSACTION READ ONLY"))
+        connection.execute(only_reads)
         adding("a")(connection)
 
     with pytest.raises(Unavailable):
         await only_postgresql.write(unit)
     assert await only_postgresql.read(names) == []
+
+
+async def test_reads_change_nothing(only_postgresql: PostgresDatabase) -> None:
+    for run in (only_postgresql.read, only_postgresql.scan):
+        with pytest.raises(Unavailable):
+            await run(adding("a"))
+    assert await only_postgresql.read(names) == []
+
+
+async def test_a_unit_that_goes_on_after_an_error_is_not_taken_for_done(
+    only_postgresql: PostgresDatabase,
+) -> None:
+    await only_postgresql.write(adding("a"))
+
+    def unit(connection: Connection) -> None:
+        adding("b")(connection)
+        with suppress(ConstraintViolated):
+            adding("a")(connection)
+
+    with pytest.raises(RuntimeError, match="undone"):
+        await only_postgresql.write(unit)
+    assert await only_postgresql.read(names) == ["a"]
 
 
 async def test_a_server_that_is_not_there_is_unavailable(engine: str) -> None:

@@ -1,14 +1,16 @@
 """Connections: the three verbs that statements are run with, the same on both dialects."""
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
-import sqlalchemy
-import sqlalchemy.exc
+import asyncpg
+from sqlalchemy.util import await_only
 
+from openecr.store.postgres_pool import RawConnection
 from openecr.store.statements import Statement
 
+T = TypeVar("T")
 Row = Sequence[Any]
 
 
@@ -63,25 +65,37 @@ class SqliteConnection:
 
 
 class PostgresConnection:
-    """Runs statements through Core on SQLAlchemy's synchronous view of an asyncpg connection."""
+    """Runs compiled text on a raw asyncpg connection inside a transaction. Called in a greenlet, which waits."""
 
-    def __init__(self, raw: sqlalchemy.Connection) -> None:
+    def __init__(self, raw: RawConnection) -> None:
         self.raw = raw
 
     def fetch_one(self, statement: Statement, **parameters: Any) -> Row | None:
         """Return the first row or None."""
-        return self._run(statement, parameters).fetchone()
+        asked = statement.postgresql
+        row: Any = _wait_for(self.raw.fetchrow(asked.text, *asked.bind(parameters)))  # a Record is a Sequence
+        return cast("Row | None", row)
 
     def fetch_all(self, statement: Statement, **parameters: Any) -> list[Row]:
         """Return every row."""
-        return list(self._run(statement, parameters).fetchall())
+        asked = statement.postgresql
+        rows: Any = _wait_for(self.raw.fetch(asked.text, *asked.bind(parameters)))
+        return cast("list[Row]", rows)
 
     def execute(self, statement: Statement, **parameters: Any) -> int:
         """Run a change and return how many rows it touched."""
-        return self._run(statement, parameters).rowcount
+        asked = statement.postgresql
+        return rows_of(_wait_for(self.raw.execute(asked.text, *asked.bind(parameters))))
 
-    def _run(self, statement: Statement, parameters: dict[str, Any]) -> sqlalchemy.CursorResult[Any]:
-        try:
-            return self.raw.execute(statement.postgresql, parameters)
-        except sqlalchemy.exc.IntegrityError as error:
-            raise ConstraintViolated(str(error.orig)) from error
+
+def rows_of(status: str) -> int:
+    """Return how many rows a command touched, by its tag (PostgreSQL manual, message formats, CommandComplete)."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+def _wait_for(asked: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await_only(asked)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintViolated(str(error)) from error

@@ -1,19 +1,31 @@
-"""PostgreSQL through asyncpg: the same units of work, SERIALIZABLE and retried."""
+"""PostgreSQL through asyncpg: the same units of work, SERIALIZABLE and retried.
+
+A unit is a synchronous function: it runs in a greenlet, which stands still while a statement is on its way. A unit that
+has begun goes on to its end when its caller goes away, so that no connection is left in the middle of anything.
+"""
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
 
 import asyncpg
-import sqlalchemy
-import sqlalchemy.exc
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only, greenlet_spawn
 
-from openecr.domain.errors import StorageFull, Unavailable
-from openecr.store.connections import ConstraintViolated, PostgresConnection
+from openecr.store.connections import ConstraintViolated, PostgresConnection, Row, rows_of
 from openecr.store.database import DatabaseFailed, Work
+from openecr.store.postgres_pool import (
+    DRIVER_ERRORS,
+    ConnectionLost,
+    PostgresPool,
+    RawConnection,
+    busy,
+    is_lost,
+    state_of,
+    told,
+    unreachable,
+)
+from openecr.store.shared_reads import SharedReads
+from openecr.store.statements import Statement
 
 T = TypeVar("T")
 
@@ -23,32 +35,38 @@ CONSTRAINT_ATTEMPTS = 3
 _RETRYABLE = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _FIRST_PAUSE_SECONDS = 0.002
 _LAST_PAUSE_SECONDS = 0.1
-_POOL_CONNECTIONS = 10
 
+_READERS = 4
+_SCANNERS = 3
+_WRITERS = 8
+"""Connections of one process, of each kind apart: long lists and waits for locks take none from point reads."""
 
-_DISK_FULL = "53100"
-_UNAVAILABLE = (
-    "25006",  # a standby, or a server that was made read-only
-    "53",  # too few connections, or too little memory
-    "57P",  # it stops, or starts
-)
-"""Beginnings of the states (PostgreSQL manual, appendix A) in which the server can do nothing now, and may again."""
+_POINT_READS = {
+    "default_transaction_read_only": "on",
+    # One plan for good, by indexes: the planner's guesses about arrays of questions, and about tables that were empty
+    # when it looked, are no better than that.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_LISTS = {"default_transaction_read_only": "on"}
+_UNITS = {
+    "enable_seqscan": "off",  # reading a small table whole would conflict with every write to it
+}
 
-
-def _sql_state(error: Exception) -> str | None:
-    """Return the SQLSTATE of what SQLAlchemy raised, or of what asyncpg raised where it could not connect."""
-    state = getattr(getattr(error, "orig", error), "sqlstate", None)
-    return state if isinstance(state, str) else None
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 
 
 class PostgresDatabase:
     """One PostgreSQL database, shared by any number of server processes. Made and used in one event loop."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writes = engine.execution_options(isolation_level="SERIALIZABLE")
+    def __init__(self, url: str) -> None:
+        self._readers = PostgresPool(url, size=_READERS, settings=_POINT_READS)
+        self._scanners = PostgresPool(url, size=_SCANNERS, settings=_LISTS)
+        self._writers = PostgresPool(url, size=_WRITERS, settings=_UNITS)
+        self._reading = _ReadConnection(self._readers)
         self._closed = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -56,91 +74,169 @@ class PostgresDatabase:
 
     @classmethod
     def connect(cls, url: str) -> "PostgresDatabase":
-        """Make the pool; `url` is `postgresql+asyncpg://...`."""
-        return cls(create_async_engine(url, pool_size=_POOL_CONNECTIONS, max_overflow=0, pool_pre_ping=True))
+        """Name the database, as libpq does (`postgresql://...`, or `postgresql+asyncpg://...`); nothing is opened yet.
+
+        What the URL leaves out is taken from libpq's environment (`PGHOST` and so on).
+        """
+        return cls(url.replace("postgresql+asyncpg://", "postgresql://", 1))
 
     async def read(self, work: Work[T]) -> T:
         """Run point reads, each statement on its own."""
-        with self._in_use():
-            return await self._run(self._reads, work)
+        self._enter()
+        try:
+            return await greenlet_spawn(work, self._reading)
+        finally:
+            self._leave()
 
     async def scan(self, work: Work[T]) -> T:
         """Run longer reads in one snapshot."""
-        with self._in_use():
-            return await self._run(self._snapshots, work)
+
+        async def unit(raw: RawConnection) -> T:
+            return await _transact(raw, _SNAPSHOT, work)
+
+        self._enter()
+        return await self._to_its_end(self._scanners.use(unit))
 
     async def write(self, work: Work[T]) -> T:
-        """Run a unit of work; again, after a pause, when PostgreSQL could not serialize it."""
-        with self._in_use():
-            return await self._write(work)
+        """Run a unit of work; again, after a pause, when PostgreSQL could not serialize it.
+
+        Where the connection is lost before the commit was sent, nothing is stored, and the unit is run once more;
+        where it is lost after that, nobody knows, and the caller is told Unavailable.
+        """
+        self._enter()
+        return await self._to_its_end(self._write(work))
 
     async def _write(self, work: Work[T]) -> T:
+        async def unit(raw: RawConnection) -> T:
+            return await _transact(raw, _SERIALIZABLE, work)
+
         pause_seconds = _FIRST_PAUSE_SECONDS
         violations = 0
         for _ in range(ATTEMPTS):
             try:
-                return await self._run(self._writes, work)
+                return await self._writers.use(unit)
             except ConstraintViolated:
                 violations += 1
                 if violations == CONSTRAINT_ATTEMPTS:
                     raise
-            except DBAPIError as error:
-                if _sql_state(error) not in _RETRYABLE:
+            except asyncpg.PostgresError as error:
+                if not _is_passing_conflict(error):
                     raise
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
-        raise Unavailable(message="The registry is busy. Try again.", context="serialization failures")
+        raise busy("serialization failures")
 
     async def close(self) -> None:
-        """Let what runs finish, then close the pool."""
+        """Let what runs finish, then close the connections."""
         self._closed = True
         await self._idle.wait()
-        await self._engine.dispose()
+        for pool in (self._readers, self._scanners, self._writers):
+            await pool.close()
 
-    @contextmanager
-    def _in_use(self) -> Generator[None, None, None]:
+    async def _to_its_end(self, running: Coroutine[Any, Any, T]) -> T:
+        """Run something that goes on when its caller goes away."""
+        task = asyncio.create_task(_telling(running))  # noqa: TID251 -- it must not end in the middle
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._leave()
+        if not task.cancelled():
+            task.exception()  # seen: its caller may have gone away
+
+    def _enter(self) -> None:
         if self._closed:
             message = "the database is closed"
             raise DatabaseFailed(message)
         self._running += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
 
-    async def _run(self, engine: AsyncEngine, work: Work[T]) -> T:
-        """Run in one transaction.
-
-        Raises Unavailable where the server, or a connection of the pool, cannot be had, and StorageFull.
-        """
-
-        def call(raw: sqlalchemy.Connection) -> T:
-            return work(PostgresConnection(raw))
-
-        try:
-            async with engine.connect() as connection, connection.begin():
-                return await connection.run_sync(call)
-        except (DBAPIError, asyncpg.PostgresError) as error:
-            passing = _passing(error)
-            if passing is None:
-                raise
-            raise passing from error
-        except (OSError, sqlalchemy.exc.TimeoutError) as error:
-            raise _unreachable(error) from error
+    def _leave(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
 
 
-def _passing(error: Exception) -> Unavailable | None:
-    """Return what to tell of a failure that is the server's state, not the statement's fault."""
-    state = _sql_state(error) or ""
-    if state == _DISK_FULL:
-        return StorageFull(context=str(error))
-    if state.startswith(_UNAVAILABLE) or getattr(error, "connection_invalidated", False):
-        return _unreachable(error)
-    return None
+class _ReadConnection:
+    """Runs point reads, each on whatever connection is free, in a greenlet. What they find is of no one moment."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._shared = SharedReads(pool)
+
+    def fetch_one(self, statement: Statement, **parameters: Any) -> Row | None:
+        """Return the first row or None."""
+        asked = statement.postgresql
+        arguments = asked.bind(parameters)
+        if statement.is_shared:
+            return await_only(self._shared.fetch_one(statement, arguments))
+
+        async def ask(raw: RawConnection) -> Row | None:
+            row: Any = await raw.fetchrow(asked.text, *arguments)
+            return cast("Row | None", row)
+
+        return await_only(_telling(self._pool.use(ask)))
+
+    def fetch_all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        """Return every row."""
+        asked = statement.postgresql
+        arguments = asked.bind(parameters)
+
+        async def ask(raw: RawConnection) -> list[Row]:
+            rows: Any = await raw.fetch(asked.text, *arguments)
+            return cast("list[Row]", rows)
+
+        return await_only(_telling(self._pool.use(ask)))
+
+    def execute(self, statement: Statement, **parameters: Any) -> int:
+        """Run a statement that returns nothing; the connection refuses changes."""
+        asked = statement.postgresql
+        arguments = asked.bind(parameters)
+
+        async def ask(raw: RawConnection) -> int:
+            return rows_of(await raw.execute(asked.text, *arguments))
+
+        return await_only(_telling(self._pool.use(ask)))
 
 
-def _unreachable(error: Exception) -> Unavailable:
-    return Unavailable(message="The registry's database cannot be reached. Try again.", context=str(error))
+async def _transact(raw: RawConnection, begin: str, work: Work[T]) -> T:
+    """Run a unit in one transaction."""
+    await raw.execute(begin)
+    try:
+        result = await greenlet_spawn(work, PostgresConnection(raw))
+    except Exception:
+        if not raw.is_closed():
+            await raw.execute("ROLLBACK")
+        raise
+    if raw.is_closed():
+        raise ConnectionLost
+    try:
+        status = await raw.execute("COMMIT")
+    except DRIVER_ERRORS as error:
+        if not is_lost(raw, error):
+            raise  # refused, and undone
+        raw.terminate()  # whether it is stored, nobody knows
+        raise unreachable(error) from error
+    if status != "COMMIT":
+        message = "a unit went on after an error of the database, and everything it did is undone"
+        raise RuntimeError(message)
+    return result
+
+
+def _is_passing_conflict(error: asyncpg.PostgresError) -> bool:
+    """Tell whether the same unit may succeed when it is run again.
+
+    A plan that does not fit any more was made before a migration; the driver has forgotten it by now.
+    """
+    return state_of(error) in _RETRYABLE or isinstance(error, asyncpg.InvalidCachedStatementError)
+
+
+async def _telling(asked: Coroutine[Any, Any, T]) -> T:
+    """Raise what callers are told of an error of the driver."""
+    try:
+        return await asked
+    except (ConnectionLost, *DRIVER_ERRORS) as error:
+        told_of = told(error)
+        if told_of is error:
+            raise
+        raise told_of from error

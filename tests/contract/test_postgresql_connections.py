@@ -1,0 +1,223 @@
+"""Connections to PostgreSQL that break, and callers that go away: nothing is lost, done twice or left half done."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import pytest
+from sqlalchemy import BigInteger, Text, bindparam, cast, func, select, text
+from sqlalchemy.util import await_only
+
+from openecr.domain.errors import Unavailable
+from openecr.store.connections import Connection, PostgresConnection
+from openecr.store.database import Database
+from openecr.store.postgresql import PostgresDatabase
+from openecr.store.statements import Statement
+from tests.contract.administrators import Administrator
+from tests.contract.questions import FIND, SET, Meanwhile, adding, names
+
+
+@pytest.fixture
+def engine() -> str:
+    return "postgresql"
+
+
+@pytest.fixture
+def pool(databases: object, database: Database) -> PostgresDatabase:
+    assert isinstance(database, PostgresDatabase)
+    return database
+
+
+@pytest.fixture
+async def administrator(postgres_url: str) -> AsyncIterator[Administrator]:
+    async with Administrator.of(postgres_url) as found:
+        yield found
+
+
+async def test_connections_that_the_server_ended_are_replaced_unseen(
+    pool: PostgresDatabase, administrator: Administrator
+) -> None:
+    await pool.write(adding("a"))
+    for run in (pool.read, pool.scan):
+        assert await run(names) == ["a"]
+    await administrator.end_all()
+    assert await pool.read(names) == ["a"]
+    assert await pool.scan(names) == ["a"]
+    await pool.write(adding("b"))
+    assert await pool.read(names) == ["a", "b"]
+
+
+async def test_a_read_whose_connection_breaks_each_time_is_unavailable(pool: PostgresDatabase) -> None:
+    end_own = Statement(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    for run in (pool.read, pool.scan, pool.write):
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await run(lambda connection: connection.fetch_one(end_own))
+    assert await pool.read(names) == []
+
+
+async def test_a_unit_that_loses_its_connection_before_the_commit_is_run_again(
+    pool: PostgresDatabase, administrator: Administrator, meanwhile: Meanwhile
+) -> None:
+    runs = 0
+
+    def unit(connection: Connection) -> None:
+        nonlocal runs
+        runs += 1
+        adding("a")(connection)
+        if runs == 1:
+            meanwhile(administrator.end_all)
+            assert isinstance(connection, PostgresConnection)
+            await_only(_closed(connection))
+
+    await pool.write(unit)
+    assert (runs, await pool.read(names)) == (2, ["a"])
+
+
+async def _closed(connection: PostgresConnection) -> None:
+    """Wait until the driver has heard of it."""
+    closed = asyncio.Event()
+    connection.raw.add_termination_listener(lambda _: closed.set())
+    if not connection.raw.is_closed():
+        await closed.wait()
+
+
+async def test_a_unit_whose_commit_was_not_answered_is_not_run_again(
+    pool: PostgresDatabase, administrator: Administrator
+) -> None:
+    async with administrator.ending_at_commit() as commits:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await pool.write(adding("a"))
+        assert await commits() == 1
+    assert await pool.read(names) == []
+
+
+async def test_a_caller_that_goes_away_leaves_its_unit_to_its_end(
+    pool: PostgresDatabase, postgres_url: str, meanwhile: Meanwhile
+) -> None:
+    is_under_way = asyncio.Event()
+    go_on = asyncio.Event()
+
+    def unit(connection: Connection) -> None:
+        adding("a")(connection)
+        is_under_way.set()
+        meanwhile(go_on.wait)
+        adding("b")(connection)
+
+    task = asyncio.ensure_future(pool.write(unit))
+    await is_under_way.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    go_on.set()
+    await pool.close()
+    other = PostgresDatabase.connect(postgres_url)
+    assert await other.read(names) == ["a", "b"]
+    await other.close()
+
+
+async def test_more_callers_than_connections_wait_and_some_go_away_meanwhile(pool: PostgresDatabase) -> None:
+    sleep = Statement(text("SELECT pg_sleep(0.01)"))
+
+    def unit(number: int) -> Callable[[Connection], None]:
+        def work(connection: Connection) -> None:
+            connection.fetch_one(sleep)
+            adding(f"{number:02}")(connection)
+
+        return work
+
+    tasks = [asyncio.ensure_future(pool.write(unit(number))) for number in range(40)]
+    readers = [
+        asyncio.ensure_future(pool.read(lambda connection: connection.fetch_one(sleep))) for _ in range(40)
+    ]
+    await asyncio.sleep(0)
+    for task in readers[::2]:
+        task.cancel()
+    await asyncio.wait({*tasks, *readers})
+    assert sum(task.cancelled() for task in readers) == 20
+    await asyncio.gather(*tasks, *readers[1::2])
+    assert len(await pool.read(names)) == 40
+
+
+# --- reads that are asked together -----------------------------------------------------------------------------------
+
+SHARED = Statement(FIND.element, is_shared=True)
+
+
+def finding(name: str) -> Callable[[Connection], str | None]:
+    def work(connection: Connection) -> str | None:
+        row = connection.fetch_one(SHARED, the_name=name)
+        return None if row is None else str(row[0])
+
+    return work
+
+
+def setting(connection: Connection, value: str) -> int:
+    return connection.execute(SET, the_name="a", new_value=value)
+
+
+async def test_each_of_many_that_ask_together_gets_its_own_answer(pool: PostgresDatabase) -> None:
+    for number in range(0, 30, 2):
+        await pool.write(adding(str(number), f"value of {number}"))
+    answers = await asyncio.gather(*(pool.read(finding(str(number % 30))) for number in range(90)))
+    expected = [f"value of {number % 30}" if number % 2 == 0 else None for number in range(90)]
+    assert answers == expected
+
+
+async def test_few_statements_answer_many_that_ask_together(pool: PostgresDatabase) -> None:
+    when = Statement(
+        select(cast(func.statement_timestamp(), Text), bindparam("number", type_=BigInteger())),
+        is_shared=True,
+    )
+
+    def asking(number: int) -> Callable[[Connection], str]:
+        def work(connection: Connection) -> str:
+            row = connection.fetch_one(when, number=number)
+            assert row is not None
+            assert row[1] == number
+            return str(row[0])
+
+        return work
+
+    sent_at = await asyncio.gather(*(pool.read(asking(number)) for number in range(64)))
+    assert len(set(sent_at)) <= 6
+    sent_at = await asyncio.gather(*(pool.read(asking(1)) for _ in range(64)))
+    assert len(set(sent_at)) <= 2
+
+
+async def test_a_read_finds_what_was_written_before_it_was_asked(pool: PostgresDatabase) -> None:
+    """However many are on their way at that moment."""
+    stop = False
+
+    async def crowd() -> None:
+        while not stop:
+            await pool.read(finding("a"))
+
+    crowds = [asyncio.ensure_future(crowd()) for _ in range(20)]
+    await pool.write(adding("a", "0"))
+    for number in range(1, 60):
+        value = str(number)
+        await pool.write(partial(setting, value=value))
+        assert await pool.read(finding("a")) == value
+    stop = True
+    await asyncio.gather(*crowds)
+
+
+async def test_a_question_that_cannot_be_asked_fails_alone(pool: PostgresDatabase) -> None:
+    await pool.write(adding("a", "1"))
+    asked = ["a", "b", "a\0b", "c", "a"] * 4
+    answers = await asyncio.gather(*(pool.read(finding(name)) for name in asked), return_exceptions=True)
+    for name, answer in zip(asked, answers, strict=True):
+        assert isinstance(answer, Exception) if "\0" in name else answer == ("1" if name == "a" else None)
+
+
+async def test_who_asks_together_survives_the_end_of_the_connection_together(
+    pool: PostgresDatabase, administrator: Administrator
+) -> None:
+    await pool.write(adding("a", "1"))
+    for _ in range(20):
+        asked = [asyncio.ensure_future(pool.read(finding("a"))) for _ in range(8)]
+        asked += [asyncio.ensure_future(pool.read(finding(str(number)))) for number in range(8)]
+        await administrator.end_all()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(answer in ("1", None) or isinstance(answer, Unavailable) for answer in answers), answers
+    assert await pool.read(finding("a")) == "1"
