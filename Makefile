@@ -7,6 +7,7 @@
 #   make unit                         the quick tests
 #   make format                       put the code in shape
 #   make fuzz                         200,000 malformed requests to each face (some minutes)
+#   make test-s3-second               the tests of the store of blobs on a second server of S3's protocol (needs Go)
 #   make bench                        compare the speed with CNCF Distribution's (needs Go)
 #   make fixture                      keep a data folder of this version, which all later ones must open
 #   make tools                        build the outside clients that some tests drive (needs Go)
@@ -32,7 +33,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help serve test check format-check lint types pyright imports unit format fuzz bench tools clean
+.PHONY: help serve test check format-check lint types pyright imports unit format fuzz test-s3-second bench tools clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,6 +72,10 @@ format: .venv/.synced
 
 fuzz: .venv/.synced
 	@OPENECR_FUZZ_REQUESTS=$${OPENECR_FUZZ_REQUESTS:-200000} $(BIN)/pytest -n 0 -s tests/fuzz $(ARGS)
+
+test-s3-second: .venv/.synced
+	@.ci/tools versitygw
+	OPENECR_REQUIRE_ALL=1 $(BIN)/pytest -n 0 -k Versity tests/contract $(ARGS)
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)

@@ -1,14 +1,16 @@
 """Every blob store keeps the port's promises."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.s3 import S3BlobStore
 from openecr.ports.blobs import BlobStore
 from openecr.testing.faults import FaultyBlobStore
 from tests.contract.blob_store import BlobStoreContract, FreshLocation
+from tests.s3_servers import S3Server, swift_server, versity_server
 
 
 @pytest.fixture
@@ -22,6 +24,38 @@ class TestFiles(BlobStoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[BlobStore]:
         store = FileBlobStore(tmp_path / "blobs", min_free_bytes=0, min_free_ratio=0)
+        yield store
+        await store.close()
+
+
+@pytest.fixture(scope="module")
+def swift() -> Iterator[S3Server]:
+    with swift_server() as server:
+        yield server
+
+
+class TestSwift(BlobStoreContract):
+    """A bucket of OpenStack Swift."""
+
+    @pytest.fixture
+    async def store(self, swift: S3Server) -> AsyncIterator[BlobStore]:
+        store = S3BlobStore(swift.options(swift.make_bucket(), prefix="blobs/"))
+        yield store
+        await store.close()
+
+
+@pytest.fixture(scope="module")
+def versity() -> Iterator[S3Server]:
+    with versity_server() as server:
+        yield server
+
+
+class TestVersity(BlobStoreContract):
+    """A bucket of Versity's gateway."""
+
+    @pytest.fixture
+    async def store(self, versity: S3Server) -> AsyncIterator[BlobStore]:
+        store = S3BlobStore(versity.options(versity.make_bucket()))
         yield store
         await store.close()
 

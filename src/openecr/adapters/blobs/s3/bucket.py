@@ -1,0 +1,261 @@
+"""A bucket as botocore shows it: every call blocks, is tried once, and raises what botocore raises.
+
+botocore's own client is used bare: of boto3, nothing but its wrapping of this very client would be.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, failure_of
+from openecr.adapters.blobs.s3.options import S3Options
+from openecr.adapters.blobs.s3.planning import Piece
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TOKEN = "openecr-write"  # noqa: S105 -- the name of an object's metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What HEAD tells: the length, and the token of the write that made the object."""
+
+    size_bytes: int
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A multipart upload that has not ended; `begun_at` in microseconds."""
+
+    name: str
+    upload_id: str
+    begun_at: int
+
+
+class Body:
+    """The rest of an answer's bytes, on a connection of its own."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401 -- botocore's StreamingBody has no types
+        self._stream = stream
+
+    def read(self, size_bytes: int) -> bytes:
+        """Return bytes, fewer only at the end."""
+        data: bytes = self._stream.read(size_bytes)
+        return data
+
+    def close(self) -> None:
+        """Close the connection, where bytes are left on it."""
+        with suppress(*FAILURES):
+            self._stream.close()
+
+
+class Bucket:
+    """Objects by their names below the prefix."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._options = options
+        self._client = _client(options)
+        self._is_exclusive = True
+
+    # --- one object ---
+
+    def put(self, name: str, body: bytes | bytearray, token: str) -> None:
+        """Make an object, which must not be there: CallFailed says TAKEN where the server can tell."""
+        self._exclusively(self._client.put_object, Body=body, **self._made(name, token))
+
+    def head(self, name: str) -> Stored | None:
+        """Return what is stored, or None."""
+        try:
+            found = self._client.head_object(**self._named(name))
+        except ClientError as error:
+            if failure_of(error).kind is Kind.MISSING:
+                return None
+            raise
+        return Stored(size_bytes=int(found["ContentLength"]), token=found.get("Metadata", {}).get(_TOKEN))
+
+    def get(self, name: str, start: int, stop: int) -> Body:
+        """Open bytes [start, stop), of which there is at least one. Raises CallFailed where they are not all there."""
+        found = self._client.get_object(**self._named(name), Range=f"bytes={start}-{stop - 1}")
+        body = Body(found["Body"])
+        told = str(found.get("ContentRange", f"bytes 0-{found['ContentLength'] - 1}/"))
+        if told.partition("/")[0] != f"bytes {start}-{stop - 1}":
+            body.close()
+            raise CallFailed(Kind.FINAL, f"{name}: asked for [{start}, {stop}), the answer has {told}")
+        return body
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove up to 1,000 objects; one that is not there is fine. Raises CallFailed where one stays."""
+        found = self._client.delete_objects(
+            Bucket=self._options.bucket,
+            Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
+        )
+        errors = [each for each in found.get("Errors", ()) if each.get("Code") != "NoSuchKey"]
+        if errors:
+            raise CallFailed(Kind.PASSING, f"{len(errors)} objects were not removed: {errors[0]}"[:500])
+
+    def remove_one(self, name: str) -> None:
+        """Remove one object, for servers that cannot take several."""
+        self._client.delete_object(**self._named(name))
+
+    # --- multipart uploads ---
+
+    def begin(self, name: str, token: str) -> str:
+        """Begin a multipart upload and return its id."""
+        found: str = self._client.create_multipart_upload(**self._made(name, token))["UploadId"]
+        return found
+
+    def send_part(self, name: str, upload_id: str, number: int, body: bytes | bytearray) -> str:
+        """Send a part and return its tag."""
+        part = self._part(name, upload_id, number)
+        found: str = self._client.upload_part(Body=body, **part)["ETag"]
+        return found
+
+    def copy_part(self, name: str, upload_id: str, number: int, piece: Piece) -> str:
+        """Have the server copy bytes of another object as a part, and return its tag."""
+        found: str = self._client.upload_part_copy(
+            CopySource={"Bucket": self._options.bucket, "Key": self._key(piece.source)},
+            CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
+            **self._part(name, upload_id, number),
+        )["CopyPartResult"]["ETag"]
+        return found
+
+    def complete(self, name: str, upload_id: str, tags: Sequence[str]) -> None:
+        """Make an object of parts, numbered from 1. As `put` where an object is there."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+        self._exclusively(
+            self._client.complete_multipart_upload,
+            **self._named(name),
+            UploadId=upload_id,
+            MultipartUpload={"Parts": parts},
+        )
+
+    def abort(self, name: str, upload_id: str) -> None:
+        """Drop a multipart upload; one that is not there is fine."""
+        try:
+            self._client.abort_multipart_upload(**self._named(name), UploadId=upload_id)
+        except ClientError as error:
+            if failure_of(error).kind is not Kind.MISSING:
+                raise
+
+    # --- lists ---
+
+    def list_page(self, after: str | None) -> tuple[list[str], str | None]:
+        """Return up to 1,000 names, and what to ask the next page with."""
+        more = {} if after is None else {"ContinuationToken": after}
+        found = self._client.list_objects_v2(Bucket=self._options.bucket, Prefix=self._options.prefix, **more)
+        names = [self._name(each["Key"]) for each in found.get("Contents", ())]
+        return names, found.get("NextContinuationToken") if found.get("IsTruncated") else None
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Go through the multipart uploads that have not ended, a page at a time."""
+        more: dict[str, str] = {}
+        while True:
+            found = self._client.list_multipart_uploads(
+                Bucket=self._options.bucket, Prefix=self._options.prefix, **more
+            )
+            for each in found.get("Uploads", ()):
+                begun_at = (each["Initiated"] - _EPOCH).total_seconds() * 1_000_000
+                yield Leftover(
+                    name=self._name(each["Key"]), upload_id=each["UploadId"], begun_at=int(begun_at)
+                )
+            if not found.get("IsTruncated"):
+                return
+            more = {
+                "KeyMarker": found["NextKeyMarker"],
+                "UploadIdMarker": found.get("NextUploadIdMarker", ""),
+            }
+
+    # --- the bucket ---
+
+    def probe(self) -> None:
+        """Ask whether the bucket is there and may be used."""
+        self._client.head_bucket(Bucket=self._options.bucket)
+
+    def url(self, name: str, seconds: int) -> str:
+        """Return a URL at which anybody may read the object for so long. Computed here: nothing is asked."""
+        found: str = self._client.generate_presigned_url(
+            "get_object",
+            Params={**self._named(name), "ResponseContentType": "application/octet-stream"},
+            ExpiresIn=seconds,
+        )
+        return found
+
+    def close(self) -> None:
+        """Close what connections there are."""
+        self._client.close()
+
+    # --- shared ---
+
+    def _exclusively(self, call: Any, **parameters: Any) -> None:  # noqa: ANN401 -- botocore's methods
+        """Have something made only where nothing is. A server that knows no such condition is not asked again.
+
+        Nothing hangs on the condition: a name is drawn at random for each write, and written down before it is used.
+        """
+        if not self._is_exclusive:
+            call(**parameters)
+            return
+        try:
+            call(**parameters, IfNoneMatch="*")
+        except ClientError as error:
+            if failure_of(error).kind is not Kind.NOT_SERVED:
+                raise
+            call(**parameters)
+            self._is_exclusive = False
+
+    def _key(self, name: str) -> str:
+        return self._options.prefix + name
+
+    def _name(self, key: str) -> str:
+        return key.removeprefix(self._options.prefix)
+
+    def _named(self, name: str) -> dict[str, Any]:
+        return {"Bucket": self._options.bucket, "Key": self._key(name)}
+
+    def _part(self, name: str, upload_id: str, number: int) -> dict[str, Any]:
+        return {**self._named(name), "UploadId": upload_id, "PartNumber": number}
+
+    def _made(self, name: str, token: str) -> dict[str, Any]:
+        made = {**self._named(name), "Metadata": {_TOKEN: token}, "ContentType": "application/octet-stream"}
+        if self._options.encryption != "none":
+            made["ServerSideEncryption"] = self._options.encryption
+        if self._options.kms_key_id is not None:
+            made["SSEKMSKeyId"] = self._options.kms_key_id
+        return made
+
+
+def _client(options: S3Options) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
+    bounds, patience = options.bounds, options.patience
+    threads = bounds.data_threads + bounds.deleting_threads + bounds.probing_threads
+    session: Any = botocore.session.Session()
+    config: Any = Config(
+        connect_timeout=patience.connect,
+        read_timeout=patience.silence,
+        max_pool_connections=2 * threads,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"mode": "standard", "total_max_attempts": 1},
+        signature_version="s3v4",
+        s3={
+            "addressing_style": "path" if options.is_path_style else "auto",
+            # Over TLS nobody can change the bytes, and hashing them again costs as much as all the rest. Over plain
+            # HTTP botocore signs them whatever stands here.
+            "payload_signing_enabled": False,
+        },
+        tcp_keepalive=True,
+        user_agent_extra="openecr",
+    )
+    return session.create_client(
+        "s3",
+        region_name=options.region,
+        endpoint_url=options.endpoint,
+        aws_access_key_id=options.access_key_id,
+        aws_secret_access_key=options.secret_access_key,
+        verify=None if options.ca_file is None else str(options.ca_file),
+        config=config,
+    )

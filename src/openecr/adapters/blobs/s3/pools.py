@@ -1,0 +1,135 @@
+"""Threads for blocking calls that may hang: whoever asked is answered in time, whatever the thread does.
+
+A call that is given up goes on in its thread until its socket does. So that a few of them do not stop everything, a
+pool lends a place for each, as many as it has of its own; after that, places come back only as threads do.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from openecr.adapters.blobs.s3.failures import out_of_reach
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Daemon threads, started as they are needed: one that hangs holds up neither the others nor the program's end."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._started = 0
+        self._is_closed = False
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Have a job done, which must not raise."""
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            else:
+                self._started += 1
+                name = f"{self._name}-{self._started}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        """End the threads that are idle, and the others after what they do."""
+        with self._lock:
+            self._is_closed = True
+            for _ in range(self._idle):
+                self._jobs.put(None)
+            self._idle = 0
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # what it held is not kept until the next one
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._idle += 1
+
+
+class Pool:
+    """So many calls at once. Used in the event loop's thread."""
+
+    def __init__(self, name: str, places: int) -> None:
+        self._threads = Threads(name)
+        self._name = name
+        self._places = asyncio.Semaphore(places)
+        self._lendable = places
+
+    async def run(
+        self, call: Callable[[], T], *, seconds: float, unused: Callable[[T], None] | None = None
+    ) -> T:
+        """Return what a call returns, within a time that includes the wait for a place. Raises Unavailable.
+
+        `unused` is given, in the event loop, a result that came too late.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise out_of_reach(f"all threads for {self._name} are busy") from None
+        running = self._start(call)
+        try:
+            await asyncio.wait({running}, timeout=max(0, give_up_at - loop.time()))
+        except asyncio.CancelledError:
+            self._leave(running, unused)
+            raise
+        if not running.done():
+            self._leave(running, unused)
+            raise out_of_reach(f"no answer within {seconds:g} s")
+        self._places.release()
+        return running.result()
+
+    def close(self) -> None:
+        """Start no more."""
+        self._threads.close()
+
+    def _start(self, call: Callable[[], T]) -> "asyncio.Future[T]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._threads.run(partial(_perform, call, future, loop))
+        return future
+
+    def _leave(self, running: "asyncio.Future[T]", unused: Callable[[T], None] | None) -> None:
+        """Wait no longer. The place comes back now or, where no more can be lent, when the thread does."""
+        is_lent = self._lendable > 0
+        if is_lent:
+            self._lendable -= 1
+            self._places.release()
+
+        def end(future: "asyncio.Future[T]") -> None:
+            if is_lent:
+                self._lendable += 1
+            else:
+                self._places.release()
+            if future.exception() is None and unused is not None:
+                unused(future.result())
+
+        running.add_done_callback(end)
+
+
+def _perform(call: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 -- whoever waits hears of it
+        _tell(loop, partial(future.set_exception, error))
+    else:
+        _tell(loop, partial(future.set_result, result))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(what)
+    except RuntimeError:  # the loop is closed: nobody is left to hear
+        return

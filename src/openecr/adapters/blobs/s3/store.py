@@ -1,0 +1,193 @@
+"""Blobs as objects: `<prefix><location>`, each written once and never changed.
+
+Durable means: the server has answered that the object is there. Nothing here holds a connection, a thread or memory for
+a client that is slow, and nothing waits for ever for a server that hangs.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from openecr.adapters.blobs.part_writer import BatchingPartWriter
+from openecr.adapters.blobs.s3.assembling import Assembly
+from openecr.adapters.blobs.s3.bucket import Bucket, Leftover
+from openecr.adapters.blobs.s3.calls import Calls
+from openecr.adapters.blobs.s3.failures import CallFailed, Kind, told
+from openecr.adapters.blobs.s3.options import S3Options
+from openecr.adapters.blobs.s3.pools import Pool
+from openecr.adapters.blobs.s3.reading import Reader
+from openecr.adapters.blobs.s3.sending import Write
+from openecr.adapters.blobs.s3.uploading import Background, Memory, ObjectSink
+from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import PartWriter, Tap
+
+T = TypeVar("T")
+
+REMOVED_AT_ONCE = 1000
+"""What one call removes at most (Amazon S3 API reference, DeleteObjects)."""
+
+_LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
+_HASHING_THREADS = 8
+_CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
+
+
+class S3BlobStore:
+    """A bucket of blobs, or the part of one below a prefix."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._patience = options.patience
+        self._bounds = bounds = options.bounds
+        self._bucket = Bucket(options)
+        self._data = Pool("data", bounds.data_threads)
+        self._deletes = Pool("deletes", bounds.deleting_threads)
+        self._probes = Pool("probes", bounds.probing_threads)
+        self._calls = Calls(self._data, self._patience)
+        self._delete_calls = Calls(self._deletes, self._patience)
+        self._probe_calls = Calls(self._probes, self._patience)
+        self._threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="blobs")
+        self._memory = Memory(bounds, self._patience)
+        self._background = Background()
+        self._removes_several = True
+
+    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a part at a fresh location."""
+        sink = ObjectSink(
+            self._write(location),
+            memory=self._memory,
+            background=self._background,
+            bounds=self._bounds,
+            patience=self._patience,
+        )
+        return BatchingPartWriter(sink, taps, self._threads)
+
+    async def assemble(self, parts: Sequence[str], location: str) -> str:
+        """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
+        if len(parts) == 1:
+            return parts[0]
+        assembly = Assembly(
+            self._bucket, self._calls, memory=self._memory, patience=self._patience, bounds=self._bounds
+        )
+        write = self._write(location)
+        try:
+            await assembly.make(write, parts)
+        except BaseException:
+            cleaning = self._background.start(write.drop())
+            await asyncio.wait({cleaning}, timeout=self._patience.cleanup)
+            raise
+        return location
+
+    async def open(
+        self, location: str, start: int, stop: int, *, header: bytes | None = None
+    ) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop). Raises Unavailable, also for any header: this store seals nothing."""
+        if header is not None:
+            raise Unavailable(
+                message="A layer could not be read", context=f"{location} has a format that is not known here"
+            )
+        reader = Reader(
+            self._bucket,
+            self._calls,
+            self._name(location),
+            start,
+            stop,
+            patience=self._patience,
+            bounds=self._bounds,
+        )
+        async for chunk in reader.chunks():
+            yield chunk
+
+    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
+        """Return None: there are no files."""
+        del location, header
+        return None
+
+    async def size(self, location: str) -> int | None:
+        """Return the object's length, or None."""
+        found = await self._told(self._calls, partial(self._bucket.head, self._name(location)))
+        return None if found is None else found.size_bytes
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        """Remove objects; one that is not there is fine. Raises Unavailable."""
+        names = iter(map(self._name, locations))
+        while batch := list(islice(names, REMOVED_AT_ONCE)):
+            if len(batch) > 1 and self._removes_several:
+                try:
+                    await self._delete_calls.run(partial(self._bucket.remove, batch))
+                    continue
+                except CallFailed as failure:
+                    if failure.kind not in _CANNOT_REMOVE_SEVERAL:
+                        raise told(failure) from failure
+                    self._removes_several = False
+            for name in batch:
+                await self._told(self._delete_calls, partial(self._bucket.remove_one, name))
+
+    async def check_space(self) -> None:
+        """There is always space, or the server says that there is none."""
+
+    async def iterate(self) -> AsyncIterator[str]:
+        """Stream every stored location."""
+        after: str | None = None
+        while True:
+            names, after = await self._told(self._delete_calls, partial(self._bucket.list_page, after))
+            for name in names:
+                if _LOCATION.fullmatch(name):
+                    yield name
+            if after is None:
+                return
+
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Drop multipart uploads that began before an instant and have not ended; return how many.
+
+        A process that was killed leaves them: nothing lists their bytes, and they are paid for. Raises Unavailable.
+        """
+        found = await self._told(self._delete_calls, partial(self._leftovers, begun_before))
+        for each in found:
+            await self._told(self._delete_calls, partial(self._bucket.abort, each.name, each.upload_id))
+        return len(found)
+
+    def url(self, location: str, *, seconds: int) -> str:
+        """Return a URL at which anybody may read these bytes for so long."""
+        return self._bucket.url(self._name(location), seconds)
+
+    async def answers(self) -> bool:
+        """Tell whether the server answers at all, within a few seconds."""
+        try:
+            await self._probe_calls.once(self._bucket.probe, seconds=self._patience.connect)
+        except CallFailed:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Wait for what is under way, though not for long."""
+        await self._background.close(self._patience.cleanup)
+        for pool in (self._data, self._deletes, self._probes):
+            pool.close()
+        await asyncio.to_thread(self._threads.shutdown)
+        self._bucket.close()
+
+    def _write(self, location: str) -> Write:
+        return Write(self._bucket, self._calls, self._name(location))
+
+    def _leftovers(self, begun_before: int) -> list[Leftover]:
+        return [
+            each
+            for each in self._bucket.leftovers()
+            if each.begun_at < begun_before and _LOCATION.fullmatch(each.name)
+        ]
+
+    @staticmethod
+    def _name(location: str) -> str:
+        assert _LOCATION.fullmatch(location), location  # ours, never a client's
+        return location
+
+    @staticmethod
+    async def _told(calls: Calls, call: Callable[[], T]) -> T:
+        try:
+            return await calls.run(call)
+        except CallFailed as failure:
+            raise told(failure) from failure
