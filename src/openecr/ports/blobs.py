@@ -67,6 +67,13 @@ class BlobStore(Protocol):
         """Return the file that holds exactly these bytes in clear, where there is one for the HTTP server to send."""
         ...
 
+    async def redirect(self, location: str) -> str | None:
+        """Return a URL at which whoever has it may read exactly the stored bytes for a while, where there is one.
+
+        Raises Unavailable.
+        """
+        ...
+
     async def size(self, location: str) -> int | None:
         """Return the length of what is stored, or None if nothing is."""
         ...

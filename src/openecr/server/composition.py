@@ -67,7 +67,7 @@ async def compose(
     limits = Limits(**settings.limits)
     async with AsyncExitStack() as stack:
         metadata, activity = open_databases(folder, stack, on_failure=on_failure)
-        store = open_blob_store(settings, folder, stack)
+        store = await open_blob_store(settings, folder, limits, stack)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.s3 import S3BlobStore, S3Options
 from openecr.adapters.data_folder import DataFolder
+from openecr.application.limits import Limits
+from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.blobs import BlobStore
-from openecr.settings import Settings
+from openecr.settings import S3Place, Settings
 from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
@@ -24,12 +27,51 @@ def open_databases(
     return metadata, activity
 
 
-def open_blob_store(settings: Settings, folder: DataFolder, stack: AsyncExitStack) -> BlobStore:
-    """Open the store of the blobs; `stack` closes it."""
+async def open_blob_store(
+    settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack
+) -> BlobStore:
+    """Open the store of the blobs; `stack` closes it. Raises CannotStart."""
+    if isinstance(settings.blobs, S3Place):
+        return await _open_s3(settings, settings.blobs, limits, stack)
     store = FileBlobStore(
-        folder.blobs,
+        settings.blobs or folder.blobs,
         min_free_bytes=settings.storage_min_free_bytes,
         min_free_ratio=settings.storage_min_free_ratio,
     )
     stack.push_async_callback(store.close)
+    return store
+
+
+async def _open_s3(settings: Settings, place: S3Place, limits: Limits, stack: AsyncExitStack) -> S3BlobStore:
+    """Open a bucket, and see that it may be written, read and removed from. Raises CannotStart."""
+    options = S3Options(
+        bucket=place.bucket,
+        prefix=place.prefix,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        is_path_style=settings.s3_path_style,
+        ca_file=settings.s3_ca_file,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+        encryption=settings.s3_server_side_encryption,
+        kms_key_id=settings.s3_kms_key_id,
+    )
+    if settings.s3_redirect and settings.s3_redirect_seconds >= limits.doomed_seconds:
+        raise CannotStart(
+            message=f"URLs of blobs would outlive the blobs: s3.redirect_seconds is {settings.s3_redirect_seconds}, "
+            f"and limits.doomed_seconds, which must be more, {limits.doomed_seconds}"
+        )
+    if settings.s3_ca_file is not None and not settings.s3_ca_file.is_file():
+        raise CannotStart(message=f"cannot read {settings.s3_ca_file} (s3.ca_file)")
+    try:
+        store = S3BlobStore(
+            options, redirect_seconds=settings.s3_redirect_seconds if settings.s3_redirect else None
+        )
+    except ValueError as error:
+        raise CannotStart(message=f"cannot use {place}: {error}") from error
+    stack.push_async_callback(store.close)
+    try:
+        await store.prove()
+    except Unavailable as error:
+        raise CannotStart(message=f"cannot use {place}: {error.context or error.message}") from error
     return store

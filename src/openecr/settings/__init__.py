@@ -2,12 +2,14 @@
 
 from openecr.settings.documentation import markdown
 from openecr.settings.loading import CONFIG_VARIABLE, SettingsError, default_data, load
-from openecr.settings.table import SETTINGS, Setting
-from openecr.settings.values import Settings
+from openecr.settings.setting import Setting
+from openecr.settings.table import SETTINGS
+from openecr.settings.values import S3Place, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
     "SETTINGS",
+    "S3Place",
     "Setting",
     "Settings",
     "SettingsError",

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from openecr.settings.table import SETTINGS, Setting
+from openecr.settings.setting import Setting
+from openecr.settings.table import SETTINGS
 
 _HEAD = """# Settings
 
@@ -40,7 +41,7 @@ def markdown(limits: Mapping[str, int]) -> str:
 
 
 def _row(setting: Setting) -> str:
-    flag = f"`{setting.flag}`{_kind(setting)}"
+    flag = "" if setting.flag is None else f"`{setting.flag}`{_kind(setting)}"
     description = setting.description
     return f"| {flag} | `{setting.toml_key}` | `{setting.variable}` | {_default(setting)} | {description} |\n"
 

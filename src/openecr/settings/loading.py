@@ -11,8 +11,10 @@ from typing import Any, cast, get_args
 import msgspec
 
 from openecr.domain.errors import OperatorError
-from openecr.settings.table import SETTINGS, Setting
-from openecr.settings.values import Settings
+from openecr.settings.s3 import FILE_SCHEME, S3_SCHEME, s3_place
+from openecr.settings.setting import Setting
+from openecr.settings.table import SETTINGS
+from openecr.settings.values import S3Place, Settings
 
 CONFIG_FILE_NAME = "openecr.toml"
 CONFIG_VARIABLE = "OPENECR_CONFIG"
@@ -26,7 +28,8 @@ _KINDS = {
     "str": "text",
     "array": "a list of texts",
 }
-_PATHS = ("data", "tls_cert", "tls_key", "oidc_ca_file")
+_PATHS = ("data", "tls_cert", "tls_key", "oidc_ca_file", "s3_ca_file")
+_BLOBS = "blobs"
 _OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
 
@@ -66,6 +69,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
             values[setting.name] = setting.default
         elif setting.name in _PATHS:
             values[setting.name] = given.base / Path(_convert(setting, given)).expanduser()
+        elif setting.name == _BLOBS:
+            values[setting.name] = _place(given.base, _convert(setting, given))
         elif setting.name == _OUTLET and given.value != _STANDARD_OUTPUT:
             values[setting.name] = str(given.base / Path(_convert(setting, given)).expanduser())
         else:
@@ -76,6 +81,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
     settings = Settings(**values)
     _check_consistency(settings)
     return settings
+
+
+def _place(base: Path, value: str) -> Path | S3Place:
+    if value.startswith(S3_SCHEME):
+        return s3_place(value)
+    return base / Path(value.removeprefix(FILE_SCHEME)).expanduser()
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
@@ -195,6 +206,14 @@ def _check_consistency(settings: Settings) -> None:
         raise SettingsError(
             message="--tls auto makes its own certificate: leave --tls-cert and --tls-key out"
         )
+    if (settings.s3_access_key_id is None) != (settings.s3_secret_access_key is None):
+        raise SettingsError(
+            message="s3.access_key_id and s3.secret_access_key go together: give both or none"
+        )
+    if settings.s3_kms_key_id is not None and settings.s3_server_side_encryption != "aws:kms":
+        raise SettingsError(message="--s3-kms-key-id needs --s3-server-side-encryption aws:kms")
+    if settings.s3_redirect and not isinstance(settings.blobs, S3Place):
+        raise SettingsError(message="--s3-redirect needs --blobs s3://bucket/prefix")
     loopback = ipaddress.ip_address(settings.host).is_loopback
     if settings.scheme == "http" and not loopback and not settings.force_http:
         raise SettingsError(

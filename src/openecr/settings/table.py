@@ -2,13 +2,13 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from openecr.domain.registries import is_account_id, is_region
+from openecr.settings.s3 import BLOBS, S3_SETTINGS
+from openecr.settings.setting import STRINGS, Setting, check_path
 from openecr.settings.values import LogFormat, LogLevel, TlsChoice
 
 _MIB = 1024 * 1024
@@ -16,46 +16,6 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
 _ISSUER = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[^?#\s]{0,512})?", re.ASCII)
 _HOST_AND_PORT = re.compile(r"(?P<host>[^:]+)(:[0-9]{1,5})?", re.ASCII)
-
-Check = Callable[[Any], None]
-"""Raises ValueError with a sentence where a value of the right type is not one that the setting takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One row: a field of `Settings`, the key in the file (dotted), the flag, the type and what it is for."""
-
-    name: str
-    flag: str | None
-    kind: Any
-    default: object
-    description: str
-    default_text: str | None = None
-    key: str | None = None
-    check: Check | None = None
-
-    @property
-    def toml_key(self) -> str:
-        """Return the dotted key in the TOML file."""
-        return self.key or self.name
-
-    @property
-    def variable(self) -> str:
-        """Return the name of the environment variable."""
-        return f"OPENECR_{self.name.upper()}"
-
-    @property
-    def is_list(self) -> bool:
-        """Tell whether the flag may be repeated, and the variable holds several values with commas between."""
-        return self.kind is _STRINGS
-
-
-_STRINGS = tuple[str, ...]
-
-
-def _check_path(value: str) -> None:
-    if not value.strip() or "\0" in value:
-        raise ValueError("it is no path")
 
 
 def _check_host(value: str) -> None:
@@ -115,9 +75,10 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default="",
         default_text="`openecr` in the user's data home (`~/.local/share/openecr`)",
-        check=_check_path,
+        check=check_path,
         description="Folder that holds everything: database, blobs, keys, the `env` file.",
     ),
+    BLOBS,
     Setting(
         name="host",
         flag="--host",
@@ -146,7 +107,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="regions",
         flag="--region",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=("us-east-1",),
         check=_check_regions,
         description="Regions that are served. Plain names mean the first.",
@@ -154,7 +115,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="domains",
         flag="--domain",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=("localhost",),
         check=_check_domains,
         description="Domains of the registry names `<account>.dkr.ecr.<region>.<domain>`. The first is the one "
@@ -163,7 +124,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="vanity_names",
         flag="--vanity-name",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=(),
         check=_check_names,
         description="More host names that mean the default account in the first region.",
@@ -191,7 +152,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
-        check=_check_path,
+        check=check_path,
         description="PEM file with a certificate of yours and its chain; needs `tls_key`.",
     ),
     Setting(
@@ -200,7 +161,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
-        check=_check_path,
+        check=check_path,
         description="PEM file with the certificate's private key, without a passphrase.",
     ),
     Setting(
@@ -213,7 +174,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="trusted_proxies",
         flag="--trusted-proxy",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=(),
         check=_check_networks,
         description="Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` headers are believed.",
@@ -255,7 +216,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
-        check=_check_path,
+        check=check_path,
         description="File to which every event of the audit trail is appended as a line of JSON; `-` is standard "
         "output. It may be renamed at any time: the next events make a new one.",
     ),
@@ -272,7 +233,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="oidc_issuers",
         key="oidc.issuers",
         flag="--oidc-issuer",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=(),
         check=_check_issuers,
         description="OpenID Connect issuers whose tokens may stand for roles (`AssumeRoleWithWebIdentity`), such as "
@@ -285,14 +246,14 @@ SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="none",
-        check=_check_path,
+        check=check_path,
         description="PEM file with certificates that issuers are trusted by, beside those of the system.",
     ),
     Setting(
         name="oidc_private_networks",
         key="oidc.private_networks",
         flag="--oidc-private-network",
-        kind=_STRINGS,
+        kind=STRINGS,
         default=(),
         check=_check_networks,
         description="Private networks in which issuers may be asked for their keys, such as `10.1.2.0/24`.",
@@ -313,6 +274,7 @@ SETTINGS: tuple[Setting, ...] = (
         default=0.02,
         description="The same as a part of the file system's size. The larger one counts.",
     ),
+    *S3_SETTINGS,
     Setting(
         name="connections",
         flag="--connections",

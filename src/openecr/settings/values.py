@@ -11,6 +11,7 @@ from openecr.domain.registries import RegistryId
 TlsChoice = Literal["off", "auto"]
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+ServerSideEncryption = Literal["none", "AES256", "aws:kms"]
 
 _REPOSITORY_HOST_WORDS = ("auto", "full")
 _SCHEME_PORTS = {"http": 80, "https": 443}
@@ -18,10 +19,25 @@ _IPV4 = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3Place:
+    """A bucket, and what its objects' names begin with: nothing, or something that ends in a slash."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the operator chose. `limits` holds only what was changed; `account` None means the recorded default."""
+    """What the operator chose. `limits` holds only what was changed; `account` None means the recorded default.
+
+    `blobs` None means the folder of that name in the data folder.
+    """
 
     data: Path
+    blobs: Path | S3Place | None
     host: str
     port: int
     account: str | None
@@ -45,6 +61,16 @@ class Settings:
     oidc_private_networks: tuple[str, ...]
     storage_min_free_bytes: int
     storage_min_free_ratio: float
+    s3_endpoint: str | None
+    s3_region: str | None
+    s3_path_style: bool
+    s3_ca_file: Path | None
+    s3_access_key_id: str | None
+    s3_secret_access_key: str | None = field(repr=False)
+    s3_server_side_encryption: ServerSideEncryption
+    s3_kms_key_id: str | None
+    s3_redirect: bool
+    s3_redirect_seconds: int
     connections: int
     idle_seconds: int
     shutdown_seconds: int

@@ -58,6 +58,10 @@ class FaultyBlobStore:
         """Return the file; never fails."""
         return self._store.path(location, header=header)
 
+    async def redirect(self, location: str) -> str | None:
+        """Return a URL; never fails."""
+        return await self._store.redirect(location)
+
     async def size(self, location: str) -> int | None:
         """Return the length."""
         fails = self.begin()

@@ -92,6 +92,11 @@ class FileBlobStore:
         """Return the file itself: without a header it holds exactly the blob's bytes."""
         return self._file(location) if header is None else None
 
+    async def redirect(self, location: str) -> str | None:
+        """Return None: files have no URLs."""
+        del location
+        return None
+
     async def size(self, location: str) -> int | None:
         """Return the file's length, or None."""
         return await self._run(partial(_size, self._file(location)))

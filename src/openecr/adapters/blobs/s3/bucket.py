@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, failure_of
 from openecr.adapters.blobs.s3.options import S3Options
@@ -230,6 +230,7 @@ class Bucket:
 
 
 def _client(options: S3Options) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
+    """Raises ValueError."""
     bounds, patience = options.bounds, options.patience
     threads = bounds.data_threads + bounds.deleting_threads + bounds.probing_threads
     session: Any = botocore.session.Session()
@@ -250,12 +251,15 @@ def _client(options: S3Options) -> Any:  # noqa: ANN401 -- botocore makes it of 
         tcp_keepalive=True,
         user_agent_extra="openecr",
     )
-    return session.create_client(
-        "s3",
-        region_name=options.region,
-        endpoint_url=options.endpoint,
-        aws_access_key_id=options.access_key_id,
-        aws_secret_access_key=options.secret_access_key,
-        verify=None if options.ca_file is None else str(options.ca_file),
-        config=config,
-    )
+    try:
+        return session.create_client(
+            "s3",
+            region_name=options.region,
+            endpoint_url=options.endpoint,
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
+            verify=None if options.ca_file is None else str(options.ca_file),
+            config=config,
+        )
+    except BotoCoreError as error:
+        raise ValueError(str(error)) from error

@@ -6,6 +6,7 @@ a client that is slow, and nothing waits for ever for a server that hangs.
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ from openecr.adapters.blobs.part_writer import BatchingPartWriter
 from openecr.adapters.blobs.s3.assembling import Assembly
 from openecr.adapters.blobs.s3.bucket import Bucket, Leftover
 from openecr.adapters.blobs.s3.calls import Calls
-from openecr.adapters.blobs.s3.failures import CallFailed, Kind, told
+from openecr.adapters.blobs.s3.failures import CallFailed, Kind, out_of_reach, told
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.pools import Pool
 from openecr.adapters.blobs.s3.reading import Reader
@@ -32,6 +33,7 @@ REMOVED_AT_ONCE = 1000
 """What one call removes at most (Amazon S3 API reference, DeleteObjects)."""
 
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
+_PROOF_BYTES = 24
 _HASHING_THREADS = 8
 _CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
 
@@ -39,7 +41,12 @@ _CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
 class S3BlobStore:
     """A bucket of blobs, or the part of one below a prefix."""
 
-    def __init__(self, options: S3Options) -> None:
+    def __init__(self, options: S3Options, *, redirect_seconds: int | None = None) -> None:
+        """Make the client; nothing is asked yet. Raises ValueError for options that make none.
+
+        `redirect_seconds`: how long the URLs of `redirect` work; None makes none.
+        """
+        self._redirect_seconds = redirect_seconds
         self._patience = options.patience
         self._bounds = bounds = options.bounds
         self._bucket = Bucket(options)
@@ -150,9 +157,27 @@ class S3BlobStore:
             await self._told(self._delete_calls, partial(self._bucket.abort, each.name, each.upload_id))
         return len(found)
 
-    def url(self, location: str, *, seconds: int) -> str:
-        """Return a URL at which anybody may read these bytes for so long."""
-        return self._bucket.url(self._name(location), seconds)
+    async def redirect(self, location: str) -> str | None:
+        """Return a URL at which whoever has it may read these bytes, for a while; None where that is off.
+
+        Computed here, though in a thread: the credentials that sign it may have to be fetched. Raises Unavailable.
+        """
+        seconds = self._redirect_seconds
+        if seconds is None:
+            return None
+        return await self._told(self._calls, lambda: self._bucket.url(self._name(location), seconds))
+
+    async def prove(self) -> None:
+        """Write, read and remove a small object. Raises Unavailable, with what is wrong in its context."""
+        name, content = secrets.token_hex(_PROOF_BYTES), b"OpenECR may write here"
+        write = self._write(name)
+        try:
+            await write.put(content)
+            read = b"".join([chunk async for chunk in self.open(name, 0, len(content))])
+            if read != content:
+                raise out_of_reach(f"{len(content)} bytes were written and others read")
+        finally:
+            await write.drop()
 
     async def answers(self) -> bool:
         """Tell whether the server answers at all, within a few seconds."""
