@@ -35,6 +35,10 @@ class StorageFull(Unavailable):
         )
 
 
+class ContentDamaged(Unavailable):
+    """Stored bytes are not those that were written: too few, or changed. Reading them again will not help."""
+
+
 # --- who may do what ---------------------------------------------------------------------------------------------
 
 

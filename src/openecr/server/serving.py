@@ -26,7 +26,7 @@ from openecr.adapters.listening import check_port, wait_until_listening
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
 from openecr.domain.registries import RegistryId
-from openecr.jobs.runner import Job, run_jobs
+from openecr.jobs.routines import Routine, run_routines
 from openecr.ports.keys import KeyRing
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import jobs_of
@@ -138,7 +138,7 @@ class _Serving:
         application = RsgiApplication(parts.web.handle, idle_seconds=self._settings.idle_seconds)
         granian = self._granian(application)
         serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
-        jobs = asyncio.create_task(run_jobs(*jobs_of(parts), self._idle_connections(application)))  # noqa: TID251 -- the same
+        jobs = asyncio.create_task(run_routines(*jobs_of(parts), self._idle_connections(application)))  # noqa: TID251 -- the same
         control = self._control(parts)
         await control.start()
         try:
@@ -176,7 +176,7 @@ class _Serving:
         with suppress(TimeoutError, asyncio.CancelledError):  # files are sent without the application
             await asyncio.wait_for(serving, max(close_at - loop.time(), 0))
 
-    def _idle_connections(self, application: RsgiApplication) -> Job:
+    def _idle_connections(self, application: RsgiApplication) -> Routine:
         """Who is served is never idle: the application bounds the time of bodies itself."""
         idle_seconds = self._settings.idle_seconds
 
@@ -186,7 +186,7 @@ class _Serving:
             if ended:
                 _LOG.info("idle connections were ended", connections=ended)
 
-        return Job(name="idle connections", run=end, interval_seconds=idle_seconds / _LOOKS_PER_IDLE_TIME)
+        return Routine(name="idle connections", run=end, interval_seconds=idle_seconds / _LOOKS_PER_IDLE_TIME)
 
     def _granian(self, application: RsgiApplication) -> GranianServer:
         certificate = self._certificate

@@ -60,10 +60,14 @@ def as_list(values: Iterable[str] | Iterable[int]) -> str:
 
 
 def insert_or_ignore(table: Table, *, conflict: Sequence[str], columns: Sequence[str]) -> Statement:
-    """Insert a row unless one with the same `conflict` columns is there; the row count tells."""
+    """Insert a row unless one with the same `conflict` columns is there; the row count tells.
+
+    Without `conflict` any unique index counts, partial ones too.
+    """
+    columns_of_index = list(conflict) or None
     return Statement(
-        sqlite.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
-        postgresql=postgresql.insert(table).on_conflict_do_nothing(index_elements=list(conflict)),
+        sqlite.insert(table).on_conflict_do_nothing(index_elements=columns_of_index),
+        postgresql=postgresql.insert(table).on_conflict_do_nothing(index_elements=columns_of_index),
         columns=columns,
     )
 
@@ -133,3 +137,11 @@ def insert_rows(
             f"{insert} {on_postgresql} FROM json_array_elements(CAST(:rows AS JSON)) AS member {action}"
         ).bindparams(rows),
     )
+
+
+def skipping_locked(rows: Select[*tuple[Any, ...]]) -> Statement:
+    """Ask for rows that are to be changed, and pass over those that another transaction is changing.
+
+    SQLite has one writer, so there nobody is.
+    """
+    return Statement(rows, postgresql=rows.with_for_update(skip_locked=True))

@@ -1,4 +1,7 @@
-"""Runs background work beside the server: each kind at its interval, one failing kind never stopping another."""
+"""Routines: what every process does for itself at an interval, one that fails never stopping another.
+
+What is to be done once, by whichever process comes first, is a job.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,31 +20,31 @@ Sleep = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A kind of work and how long it rests in between."""
+class Routine:
+    """What to do, and how long to rest in between."""
 
     name: str
     run: Callable[[], Awaitable[object]]
     interval_seconds: float
 
 
-async def run_jobs(*jobs: Job, sleep: Sleep = asyncio.sleep) -> None:
+async def run_routines(*routines: Routine, sleep: Sleep = asyncio.sleep) -> None:
     """Run until cancelled, or until the database can be trusted no more."""
     async with anyio.create_task_group() as group:
-        for job in jobs:
-            group.start_soon(_repeat, job, sleep)
+        for routine in routines:
+            group.start_soon(_repeat, routine, sleep)
 
 
-async def _repeat(job: Job, sleep: Sleep) -> None:
+async def _repeat(routine: Routine, sleep: Sleep) -> None:
     back_off = 1
     while True:
-        await sleep(job.interval_seconds * back_off)
+        await sleep(routine.interval_seconds * back_off)
         try:
-            await job.run()
+            await routine.run()
         except DatabaseFailed:
             return  # the server is stopping
         except Exception:  # noqa: BLE001 -- one kind of work never stops another
             back_off = min(back_off * 2, BACK_OFF_MAX)
-            _LOG.exception("background work failed", job=job.name)
+            _LOG.exception("background work failed", routine=routine.name)
         else:
             back_off = 1

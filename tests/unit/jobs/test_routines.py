@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from openecr.jobs.runner import BACK_OFF_MAX, Job, run_jobs
+from openecr.jobs.routines import BACK_OFF_MAX, Routine, run_routines
 from openecr.store.database import DatabaseFailed
 
 
@@ -37,28 +37,28 @@ def outcomes(*errors: Exception | None) -> Callable[[], "asyncio.Future[None]"]:
     return run
 
 
-async def test_a_job_rests_before_each_run() -> None:
+async def test_a_routine_rests_before_each_run() -> None:
     rests = Rests()
 
-    await run_jobs(Job(name="job", run=outcomes(None, None), interval_seconds=7), sleep=rests)
+    await run_routines(Routine(name="routine", run=outcomes(None, None), interval_seconds=7), sleep=rests)
 
     assert rests.seconds == [7, 7, 7]
 
 
-async def test_a_job_that_fails_rests_longer_each_time_until_it_succeeds(
+async def test_a_routine_that_fails_rests_longer_each_time_until_it_succeeds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rests = Rests()
     error = OSError("no")
     failures = [error] * 7
 
-    await run_jobs(Job(name="job", run=outcomes(*failures, None, error), interval_seconds=1), sleep=rests)
+    await run_routines(Routine(name="routine", run=outcomes(*failures, None, error), interval_seconds=1), sleep=rests)
 
     assert rests.seconds == [1, 2, 4, 8, 16, 32, BACK_OFF_MAX, BACK_OFF_MAX, 1, 2]
     assert "background work failed" in capsys.readouterr().out
 
 
-async def test_a_job_that_fails_stops_no_other() -> None:
+async def test_a_routine_that_fails_stops_no_other() -> None:
     runs = 0
 
     async def count() -> None:
@@ -67,9 +67,9 @@ async def test_a_job_that_fails_stops_no_other() -> None:
         if runs == 50:
             raise DatabaseFailed("over")
 
-    await run_jobs(
-        Job(name="failing", run=outcomes(*[OSError("no")] * 20), interval_seconds=0),
-        Job(name="counting", run=count, interval_seconds=0),
+    await run_routines(
+        Routine(name="failing", run=outcomes(*[OSError("no")] * 20), interval_seconds=0),
+        Routine(name="counting", run=count, interval_seconds=0),
     )
 
     assert runs == 50
@@ -88,9 +88,9 @@ async def test_cancelling_ends_work_at_once() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(
-            run_jobs,
-            Job(name="working", run=work, interval_seconds=0),
-            Job(name="resting", run=work, interval_seconds=10_000),
+            run_routines,
+            Routine(name="working", run=work, interval_seconds=0),
+            Routine(name="resting", run=work, interval_seconds=10_000),
         )
         await is_running.wait()
         group.cancel_scope.cancel()

@@ -1,0 +1,169 @@
+"""A worker: claims jobs, runs their handlers, holds their leases meanwhile, and gives them back when it stops."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import structlog
+
+from openecr.application.jobs import ATTEMPTS_MAX, Jobs
+from openecr.domain.errors import Unavailable
+from openecr.domain.jobs import ClaimedJob, Schedule
+from openecr.ports.ids import Ids
+from openecr.store.database import DatabaseFailed
+
+_LOG = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+_RENEWALS = 3
+"""So often in the time of a lease it is renewed."""
+
+_RELEASE_SECONDS = 2.0
+_JITTER_STEPS = 256
+
+
+class Run:
+    """One attempt at a job. What `payload` holds when the job is saved is what the next attempt begins with."""
+
+    def __init__(self, jobs: Jobs, job: ClaimedJob) -> None:
+        self._jobs = jobs
+        self.job = job
+        self.payload: dict[str, object] = dict(job.payload)
+        self.is_lost = False
+
+    async def save(self) -> bool:
+        """Hold the job for longer and keep its payload; False where another worker has it."""
+        self.is_lost = self.is_lost or not await self._jobs.hold(self.job, self.payload)
+        return not self.is_lost
+
+
+Handler = Callable[[Run], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of job. The handler may be run more than once for one job: its effects are idempotent.
+
+    `concurrency` is how many of the kind run at one time, on all machines together; `every_seconds` makes it a
+    schedule, `first_seconds` after the first start.
+    """
+
+    name: str
+    run: Handler
+    concurrency: int = 1
+    every_seconds: int | None = None
+    first_seconds: int = 0
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Return when it begins again, if it does."""
+        if self.every_seconds is None:
+            return None
+        return Schedule(kind=self.name, every_seconds=self.every_seconds, first_seconds=self.first_seconds)
+
+
+class Worker:
+    """Runs jobs of some kinds until it is cancelled, or the database can be trusted no more."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        kinds: Sequence[Kind],
+        *,
+        ids: Ids,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._jobs = jobs
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._ids = ids
+        self._poll_seconds = poll_seconds
+        self.name = ids.uuid()
+
+    async def run(self, *, is_alone: bool) -> None:
+        """Work. `is_alone`: no other worker can be alive, so what is held is given back at once."""
+        try:
+            await self._begin(is_alone=is_alone)
+            async with anyio.create_task_group() as group:
+                while True:
+                    await self._claim(group)
+                    await asyncio.sleep(self._poll_seconds)
+        except* DatabaseFailed:
+            pass  # the server is stopping
+        finally:
+            await self._release()
+
+    async def _begin(self, *, is_alone: bool) -> None:
+        schedules = [kind.schedule for kind in self._kinds.values() if kind.schedule is not None]
+        while True:
+            try:
+                await self._jobs.ensure(schedules, is_alone=is_alone)
+            except Unavailable as error:
+                _LOG.warning("background work waits for the database", context=error.context)
+                await asyncio.sleep(self._poll_seconds)
+            else:
+                return
+
+    async def _claim(self, group: anyio.abc.TaskGroup) -> None:
+        free = {kind.name: kind.concurrency for kind in self._kinds.values()}
+        try:
+            claimed = await self._jobs.claim(free, worker=self.name)
+        except Unavailable as error:
+            _LOG.warning("no job can be claimed", context=error.context)
+            return
+        for job in claimed:
+            group.start_soon(self._work, Run(self._jobs, job))
+
+    async def _work(self, run: Run) -> None:
+        """Run one job to its end, whatever that is. Raises DatabaseFailed alone."""
+        try:
+            error = await self._attempt(run)
+            if run.is_lost:
+                _LOG.warning("a job was lost to another worker", kind=run.job.kind, job=run.job.id)
+            elif error is None:
+                await self._complete(run)
+            else:
+                jitter = self._ids.token(1)[0] / _JITTER_STEPS
+                await self._jobs.fail(run.job, error, jitter=jitter)
+        except Unavailable as unavailable:
+            # Its lease ends, and it is claimed again.
+            _LOG.warning("a job's end could not be stored", kind=run.job.kind, context=unavailable.context)
+
+    async def _complete(self, run: Run) -> None:
+        if run.payload != run.job.payload and not await run.save():
+            return
+        await self._jobs.complete(run.job)
+
+    async def _attempt(self, run: Run) -> str | None:
+        """Return what went wrong, if anything did."""
+        if run.job.every_seconds is None and run.job.attempts > ATTEMPTS_MAX:
+            return "every worker that tried it died"
+        error: str | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hold, run, group.cancel_scope)
+            try:
+                await self._kinds[run.job.kind].run(run)
+            except DatabaseFailed:
+                raise
+            except Exception as failure:  # noqa: BLE001 -- one job never stops another
+                _LOG.exception("background work failed", kind=run.job.kind, job=run.job.id)
+                error = repr(failure)
+            group.cancel_scope.cancel()
+        return error
+
+    async def _hold(self, run: Run, scope: anyio.CancelScope) -> None:
+        while True:
+            await asyncio.sleep(self._jobs.lease_seconds / _RENEWALS)
+            with suppress(Unavailable):  # there are more renewals before the lease ends
+                if not await run.save():
+                    scope.cancel()
+
+    async def _release(self) -> None:
+        with (
+            anyio.CancelScope(shield=True),
+            anyio.move_on_after(_RELEASE_SECONDS),
+            suppress(DatabaseFailed, Unavailable),
+        ):
+            await self._jobs.release(self.name)

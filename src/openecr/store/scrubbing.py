@@ -1,0 +1,49 @@
+"""Blobs one after the other, to be compared with the bytes that are stored for them."""
+
+from sqlalchemy import bindparam, select, update
+
+from openecr.domain.blobs import StoredBlob
+from openecr.domain.digests import Digest
+from openecr.store.connections import Connection
+from openecr.store.dialects import as_list, is_one_of
+from openecr.store.statements import Statement
+from openecr.store.tables import BIG, BLOBS, DOOMED, UPLOAD_PARTS
+
+_B = BLOBS.c
+
+LIST_STORED = Statement(
+    select(_B.id, _B.digest, _B.size_bytes, _B.location, _B.header)
+    .where(_B.id > bindparam("after", type_=BIG), _B.state == "stored")
+    .order_by(_B.id)
+    .limit(bindparam("limit"))
+)
+MARK_LOST = Statement(
+    update(BLOBS)
+    .where(_B.id == bindparam("blob_id"), _B.location == bindparam("seen"), _B.state == "stored")
+    .values(state="lost")
+)
+LIST_KNOWN = [
+    Statement(select(column).where(is_one_of(column, "locations")))
+    for column in (_B.location, UPLOAD_PARTS.c.location, DOOMED.c.location)
+]
+
+
+def list_stored(connection: Connection, *, after: int, limit: int) -> list[StoredBlob]:
+    """Return blobs in the order of their ids."""
+    return [
+        StoredBlob(
+            blob_id=row[0], digest=Digest.parse(row[1]), size_bytes=row[2], location=row[3], header=row[4]
+        )
+        for row in connection.fetch_all(LIST_STORED, after=after, limit=limit)
+    ]
+
+
+def mark_lost(connection: Connection, blob: StoredBlob) -> bool:
+    """Let nobody find a blob until its digest is uploaded again; False where it has other bytes by now."""
+    return connection.execute(MARK_LOST, blob_id=blob.blob_id, seen=blob.location) > 0
+
+
+def known_locations(connection: Connection, locations: list[str]) -> set[str]:
+    """Return which of these any row names: a blob's, an upload's, or a doomed one."""
+    wanted = as_list(locations)
+    return {row[0] for each in LIST_KNOWN for row in connection.fetch_all(each, locations=wanted)}
