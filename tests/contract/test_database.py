@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Select, delete, insert, select
 
 import openecr.store
-from openecr.store.connections import Connection, ConstraintViolated
+from openecr.store.connections import Connection, ConstraintViolated, Row
 from openecr.store.database import Database, DatabaseFailed
 from openecr.store.dialects import as_list
 from openecr.store.statements import Statement
@@ -434,6 +434,25 @@ async def test_every_statement_of_the_store_runs(databases: Databases) -> None:
 
         with pytest.raises(Undone):
             await database.write(unit)
+
+
+async def test_every_statement_that_is_asked_together_finds_what_it_finds_alone(databases: Databases) -> None:
+    shared = [(name, statement) for name, statement in statements() if statement.is_shared]
+    assert len(shared) > 5
+    for _, statement in shared:
+        given = [
+            {name: value * number for name, value in sample_parameters(statement).items()}
+            for number in range(1, 5)
+        ]
+
+        def asking(
+            parameters: dict[str, Any], statement: Statement = statement
+        ) -> Callable[[Connection], Row | None]:
+            return lambda connection: connection.fetch_one(statement, **parameters)
+
+        alone = [await databases.metadata.read(asking(parameters)) for parameters in given]
+        together = await asyncio.gather(*(databases.metadata.read(asking(each)) for each in given))
+        assert together == alone
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))

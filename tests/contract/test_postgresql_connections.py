@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import pytest
-from sqlalchemy import BigInteger, Text, bindparam, cast, func, select, text
+from sqlalchemy import BigInteger, Text, bindparam, case, cast, func, select, text
 from sqlalchemy.util import await_only
 
 from openecr.domain.errors import Unavailable
-from openecr.store.connections import Connection, PostgresConnection
+from openecr.store.connections import Connection, PostgresConnection, Row
 from openecr.store.database import Database
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
@@ -221,3 +221,48 @@ async def test_who_asks_together_survives_the_end_of_the_connection_together(
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert all(answer in ("1", None) or isinstance(answer, Unavailable) for answer in answers), answers
     assert await pool.read(finding("a")) == "1"
+
+
+async def test_a_slow_question_does_not_keep_others_from_asking_the_same(pool: PostgresDatabase) -> None:
+    lock, unlock = (
+        Statement(select(func.coalesce(func.length(cast(function(7), Text)), 1)))
+        for function in (func.pg_advisory_lock, func.pg_advisory_unlock)
+    )
+    lockers = Statement(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+    number = bindparam("number", type_=BigInteger())
+    waiting = Statement(
+        select(
+            case((number == 1, func.length(cast(func.pg_advisory_xact_lock_shared(7), Text))), else_=number)
+        ),
+        is_shared=True,
+    )
+
+    def asking(number: int) -> Callable[[Connection], int]:
+        def work(connection: Connection) -> int:
+            return _first(connection.fetch_one(waiting, number=number))
+
+        return work
+
+    async def others() -> list[int]:
+        return await asyncio.gather(*(pool.read(asking(number)) for number in range(2, 8)))
+
+    slow: list[asyncio.Future[int]] = []
+
+    def unit(connection: Connection) -> None:
+        connection.fetch_one(lock)
+        try:
+            slow.append(asyncio.ensure_future(pool.read(asking(1))))
+            while not _first(connection.fetch_one(lockers)):
+                await_only(asyncio.sleep(0))
+            assert await_only(others()) == [2, 3, 4, 5, 6, 7]
+            assert not slow[0].done()
+        finally:
+            connection.fetch_one(unlock)
+
+    await pool.write(unit)
+    await slow[0]
+
+
+def _first(row: Row | None) -> int:
+    assert row is not None
+    return int(row[0])

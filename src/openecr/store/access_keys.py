@@ -29,7 +29,8 @@ INSERT = Statement(
 FIND_ACTIVE = Statement(
     select(*_COLUMNS, _USER.name, _USER.path)
     .select_from(_WITH_USER)
-    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
+    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE),
+    is_shared=True,
 )
 FIND_ACTIVE_OWNER = Statement(
     select(
@@ -47,7 +48,8 @@ FIND_ACTIVE_OWNER = Statement(
             REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name"))
         )
     )
-    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE)
+    .where(_K.access_key_id == bindparam("the_id"), _IS_ACTIVE),
+    is_shared=True,
 )
 """Asked by every request to the registry: whose is this key, if it works, and which repository is meant?"""
 

@@ -30,7 +30,8 @@ FIND_HELD = Statement(
     .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
     .where(
         _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), _B.state == "stored"
-    )
+    ),
+    is_shared=True,
 )
 FIND_CONTENT = Statement(
     select(_B.id, _B.location, _B.size_bytes, _B.state).where(

@@ -38,12 +38,14 @@ MANIFEST_BY_TAG = Statement(
     select(*_MANIFEST)
     .join_from(IMAGE_TAGS, IMAGES, _T.image_id == _I.id)
     .join(MANIFESTS, _M.image_id == _I.id)
-    .where(*_IS_NAMED)
+    .where(*_IS_NAMED),
+    is_shared=True,
 )
 MANIFEST_BY_DIGEST = Statement(
     select(*_MANIFEST)
     .join_from(IMAGES, MANIFESTS, _M.image_id == _I.id)
-    .where(_IN_REPOSITORY, _I.digest == bindparam("digest"))
+    .where(_IN_REPOSITORY, _I.digest == bindparam("digest")),
+    is_shared=True,
 )
 FIND = Statement(select(*COLUMNS).where(_IN_REPOSITORY, _I.digest == bindparam("digest")))
 FIND_BY_TAG = Statement(

@@ -83,7 +83,8 @@ FIND_SCENE = Statement(
             repositories.is_named(bindparam("registry"), bindparam("name")),
         )
     )
-    .where(_CALLER.c.account_id == bindparam("caller"))
+    .where(_CALLER.c.account_id == bindparam("caller")),
+    is_shared=True,
 )
 
 FIND_ROLE_SCENE = Statement(
@@ -93,7 +94,8 @@ FIND_ROLE_SCENE = Statement(
         .outerjoin(_OWNER, _OWNER.c.account_id == bindparam("owner"))
         .outerjoin(REPOSITORIES, repositories.is_named(bindparam("registry"), bindparam("name")))
     )
-    .where(_P.id == bindparam("the_id"), _P.kind == "role", _P.account_id == bindparam("account"))
+    .where(_P.id == bindparam("the_id"), _P.kind == "role", _P.account_id == bindparam("account")),
+    is_shared=True,
 )
 """Asked by every request of a role's session: is the role there still?"""
 
