@@ -50,9 +50,9 @@ def main() -> None:
     path = Path(sys.argv[1])
     with DataFolder.acquire(path) as folder:
         say("the data folder is made")
-        open_key_ring(folder.path, may_create=True)
+        open_key_ring(folder.keys, may_create=True)
         say("there is a master key")
-        add_master_key(folder.path)
+        add_master_key(folder.keys)
         say("there is another master key")
         tls.ensure_certificate(folder.path, ("localhost",), now_at=SystemClock().now())
         say("there is a certificate")

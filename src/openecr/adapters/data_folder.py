@@ -62,6 +62,11 @@ class DataFolder:
         return self.path / "activity.sqlite"
 
     @property
+    def keys(self) -> Path:
+        """Return the folder of the master keys."""
+        return self.path / "keys"
+
+    @property
     def blobs(self) -> Path:
         """Return the folder of the blobs."""
         return self.path / "blobs"

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from openecr.cli.options import limit_defaults, read_settings, setting_options
-from openecr.settings import SETTINGS, S3Place, markdown
+from openecr.settings import SETTINGS, DatabaseUrl, S3Place, markdown
 
 
 @click.command("settings")
@@ -25,9 +25,11 @@ def settings_command(*, as_markdown: bool, **flags: Any) -> None:
         value = values[setting.name]
         if value is None:
             continue
-        if setting.is_secret:
-            value = "(secret)"
-        shown = msgspec.json.encode(str(value) if isinstance(value, Path | S3Place) else value).decode()
+        if isinstance(value, Path | S3Place | DatabaseUrl):
+            value = str(value)
+        elif setting.is_secret:
+            value = "(secret)" if value else value
+        shown = msgspec.json.encode(value).decode()
         click.echo(f"{setting.toml_key} = {shown}")
     for name, limit in {**limit_defaults(), **settings.limits}.items():
         click.echo(f"limits.{name} = {limit}")

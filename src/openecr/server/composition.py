@@ -22,8 +22,8 @@ from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
-from openecr.server.storage import open_blob_store, open_databases
+from openecr.server.databases import open_databases
+from openecr.server.storage import open_blob_store
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.app import WebApplication
@@ -60,13 +60,13 @@ async def compose(
     *,
     clock: Clock,
     ids: Ids,
-    keys: KeyRing,
     on_failure: Callable[[BaseException], None],
 ) -> AsyncGenerator[Parts]:
     """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
     limits = Limits(**settings.limits)
     async with AsyncExitStack() as stack:
-        metadata, activity = open_databases(folder, stack, on_failure=on_failure)
+        databases = await open_databases(settings, folder, stack, on_failure=on_failure)
+        metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)

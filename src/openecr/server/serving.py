@@ -21,13 +21,11 @@ from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.descriptors import raise_descriptor_limit
 from openecr.adapters.env_file import ClientEnvironment, write_environment
 from openecr.adapters.ids import SystemIds
-from openecr.adapters.keys.files import open_key_ring
 from openecr.adapters.listening import check_port, wait_until_listening
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
 from openecr.domain.registries import RegistryId
 from openecr.jobs.routines import Routine, run_routines
-from openecr.ports.keys import KeyRing
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import jobs_of
 from openecr.settings import Settings
@@ -63,9 +61,8 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     with DataFolder.acquire(settings.data) as folder:
         check_port(settings.host, settings.port)
         raise_descriptor_limit()
-        keys = open_key_ring(folder.path, may_create=folder.is_new)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_Serving(settings, folder, keys, announce).serve())
+            return runner.run(_Serving(settings, folder, announce).serve())
 
 
 def _check_transport(settings: Settings) -> None:
@@ -95,12 +92,9 @@ def _certificate(settings: Settings, data: Path) -> tls.TlsFiles | None:
 class _Serving:
     """One run of the server: start, wait for a reason to stop, stop within the bound."""
 
-    def __init__(
-        self, settings: Settings, folder: DataFolder, keys: KeyRing, announce: Callable[[Started], None]
-    ) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, announce: Callable[[Started], None]) -> None:
         self._settings = settings
         self._folder = folder
-        self._keys = keys
         self._announce = announce
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -122,7 +116,6 @@ class _Serving:
                 self._folder,
                 clock=SystemClock(),
                 ids=SystemIds(),
-                keys=self._keys,
                 on_failure=fail,
             ) as parts:
                 await self._serve(parts)

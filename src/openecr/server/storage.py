@@ -1,6 +1,5 @@
-"""What a server keeps its data in: databases and the blob store, as the settings say."""
+"""What a server keeps its blobs in, as the settings say."""
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from openecr.adapters.blobs.files import FileBlobStore
@@ -10,21 +9,6 @@ from openecr.application.limits import Limits
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.settings import S3Place, Settings
-from openecr.store.database import Database
-from openecr.store.migrating import migrate_sqlite
-from openecr.store.sqlite import SqliteDatabase
-
-
-def open_databases(
-    folder: DataFolder, stack: AsyncExitStack, *, on_failure: Callable[[BaseException], None]
-) -> tuple[Database, Database]:
-    """Open the database of the metadata and that of the activity; `stack` closes them. Raises CannotStart."""
-    migrate_sqlite(folder.database, folder.activity)
-    metadata = SqliteDatabase(folder.database, on_failure=on_failure)
-    stack.push_async_callback(metadata.close)
-    activity = SqliteDatabase(folder.activity, on_failure=on_failure)
-    stack.push_async_callback(activity.close)
-    return metadata, activity
 
 
 async def open_blob_store(

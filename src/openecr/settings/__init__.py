@@ -4,11 +4,12 @@ from openecr.settings.documentation import markdown
 from openecr.settings.loading import CONFIG_VARIABLE, SettingsError, default_data, load
 from openecr.settings.setting import Setting
 from openecr.settings.table import SETTINGS
-from openecr.settings.values import S3Place, Settings
+from openecr.settings.values import DatabaseUrl, S3Place, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
     "SETTINGS",
+    "DatabaseUrl",
     "S3Place",
     "Setting",
     "Settings",

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from openecr.domain.errors import OperatorError
+from openecr.settings.database import database_url
 from openecr.settings.s3 import FILE_SCHEME, S3_SCHEME, s3_place
 from openecr.settings.setting import Setting
 from openecr.settings.table import SETTINGS
@@ -28,8 +29,8 @@ _KINDS = {
     "str": "text",
     "array": "a list of texts",
 }
-_PATHS = ("data", "tls_cert", "tls_key", "oidc_ca_file", "s3_ca_file")
-_BLOBS = "blobs"
+_PATHS = ("data", "keys", "tls_cert", "tls_key", "oidc_ca_file", "s3_ca_file")
+_BLOBS, _DATABASE = "blobs", "database"
 _OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
 
@@ -71,6 +72,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
             values[setting.name] = given.base / Path(_convert(setting, given)).expanduser()
         elif setting.name == _BLOBS:
             values[setting.name] = _place(given.base, _convert(setting, given))
+        elif setting.name == _DATABASE:
+            values[setting.name] = database_url(_convert(setting, given))
         elif setting.name == _OUTLET and given.value != _STANDARD_OUTPUT:
             values[setting.name] = str(given.base / Path(_convert(setting, given)).expanduser())
         else:
@@ -167,7 +170,7 @@ def _convert(setting: Setting, given: _Given) -> Any:  # noqa: ANN401 -- the row
 
 
 def _explain(setting: Setting, value: object, error: Exception) -> str:
-    shown = repr(value)[:80]
+    shown = "its value" if setting.is_secret else repr(value)[:80]
     choices = [choice for choice in get_args(setting.kind) if isinstance(choice, str)]
     if choices:
         return f"{shown} is none of {', '.join(choices)}"

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from openecr.domain.registries import is_account_id, is_region
+from openecr.settings.database import DATABASE_SETTINGS
 from openecr.settings.s3 import BLOBS, S3_SETTINGS
 from openecr.settings.setting import STRINGS, Setting, check_path
 from openecr.settings.values import LogFormat, LogLevel, TlsChoice
@@ -78,6 +79,7 @@ SETTINGS: tuple[Setting, ...] = (
         check=check_path,
         description="Folder that holds everything: database, blobs, keys, the `env` file.",
     ),
+    *DATABASE_SETTINGS,
     BLOBS,
     Setting(
         name="host",

@@ -30,13 +30,28 @@ class S3Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseUrl:
+    """Where PostgreSQL is. `text` is as it was given, with the password that may be in it; `shown` is without."""
+
+    text: str = field(repr=False)
+    shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the operator chose. `limits` holds only what was changed; `account` None means the recorded default.
 
-    `blobs` None means the folder of that name in the data folder.
+    `blobs` and `keys` None mean the folders of those names in the data folder, `database` None SQLite there.
     """
 
     data: Path
+    database: DatabaseUrl | None
+    migrate: bool
+    keys: Path | None
+    master_keys: tuple[str, ...] = field(repr=False)
     blobs: Path | S3Place | None
     host: str
     port: int

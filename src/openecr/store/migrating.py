@@ -17,21 +17,62 @@ TREES = ("metadata", "activity")
 """One tree of migrations for each database; on PostgreSQL both live in one, each with its own version table."""
 
 
+class NewerSchema(CannotStart):
+    """A schema that a newer version made, and that this one cannot work with."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            message=f"the database has schema {revision}, which this version does not know: use a newer OpenECR"
+        )
+
+
 def migrate(connection: sqlalchemy.Connection, tree: str) -> None:
-    """Run the migrations that a database lacks, in the open transaction. Raises CannotStart for a newer schema."""
+    """Run the migrations that a database lacks, in the open transaction. Raises NewerSchema."""
+    current = find_revision(connection, tree)
+    if current is not None and current not in revisions(tree):
+        raise NewerSchema(current)
+    configuration = _configuration(tree)
+    configuration.attributes["connection"] = connection
+    command.upgrade(configuration, "head")
+
+
+def find_revision(connection: sqlalchemy.Connection, tree: str) -> str | None:
+    """Return how far a tree has been run, or None where it never was."""
+    context = MigrationContext.configure(connection, opts={"version_table": version_table(tree)})
+    return context.get_current_revision()
+
+
+def revisions(tree: str) -> frozenset[str]:
+    """Return every revision that this version knows."""
+    return frozenset(script.revision for script in _scripts(tree).walk_revisions())
+
+
+def head_of(tree: str) -> str:
+    """Return the newest revision that this version knows."""
+    head = _scripts(tree).get_current_head()
+    assert head is not None
+    return head
+
+
+def oldest_compatible(tree: str) -> str:
+    """Return the oldest revision whose version may still work with the newest schema.
+
+    The newest migration says it, `oldest_compatible = "0007"`; where it says nothing, only its own version may.
+    """
+    head = head_of(tree)
+    said: str = getattr(_scripts(tree).get_revision(head).module, "oldest_compatible", head)
+    return said
+
+
+def _scripts(tree: str) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_configuration(tree))
+
+
+def _configuration(tree: str) -> Config:
     configuration = Config()
     configuration.set_main_option("script_location", str(_FOLDER / tree).replace("%", "%%"))
     configuration.set_main_option("path_separator", "os")
-    configuration.attributes["connection"] = connection
-    table = version_table(tree)
-    context = MigrationContext.configure(connection, opts={"version_table": table})
-    known = {script.revision for script in ScriptDirectory.from_config(configuration).walk_revisions()}
-    current = context.get_current_revision()
-    if current is not None and current not in known:
-        raise CannotStart(
-            message=f"the database has schema {current}, which this version does not know: use a newer OpenECR"
-        )
-    command.upgrade(configuration, "head")
+    return configuration
 
 
 def version_table(tree: str) -> str:

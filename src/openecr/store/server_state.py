@@ -1,17 +1,20 @@
-"""What the first start decided."""
+"""What the first start decided, and what every start looks at."""
 
 from sqlalchemy import bindparam, select
 
 from openecr.store.connections import Connection
-from openecr.store.dialects import insert_or_replace
+from openecr.store.dialects import insert_or_ignore, insert_or_replace
 from openecr.store.statements import Statement
 from openecr.store.tables import SERVER_STATE
 
 DEFAULT_ACCOUNT = "default_account"
+KEY_RING_PROOF = "key_ring_proof"
 
 _S = SERVER_STATE.c
 FIND = Statement(select(_S.value).where(_S.name == bindparam("the_name")))
 PUT = insert_or_replace(SERVER_STATE, conflict=("name",), columns=("name", "value"), replace=("value",))
+
+PUT_FIRST = insert_or_ignore(SERVER_STATE, conflict=("name",), columns=("name", "value"))
 
 
 def find(connection: Connection, name: str) -> str | None:
@@ -23,3 +26,8 @@ def find(connection: Connection, name: str) -> str | None:
 def put(connection: Connection, name: str, value: str) -> None:
     """Record a value."""
     connection.execute(PUT, name=name, value=value)
+
+
+def put_first(connection: Connection, name: str, value: str) -> None:
+    """Record a value unless there is one."""
+    connection.execute(PUT_FIRST, name=name, value=value)

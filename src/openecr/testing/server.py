@@ -8,7 +8,6 @@ from pathlib import Path
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.ids import SystemIds
-from openecr.adapters.keys import open_key_ring
 from openecr.server import Parts, compose
 from openecr.settings import load
 from openecr.testing.clocks import MovableClock
@@ -53,10 +52,7 @@ async def in_process(
     )
     used = clock or MovableClock(SystemClock().now())  # clients sign with the real time
     with DataFolder.acquire(folder) as data:
-        keys = open_key_ring(data.path, may_create=data.is_new)
-        async with compose(
-            settings, data, clock=used, ids=SystemIds(), keys=keys, on_failure=failures.append
-        ) as parts:
+        async with compose(settings, data, clock=used, ids=SystemIds(), on_failure=failures.append) as parts:
             yield InProcessServer(parts=parts, clock=used, folder=folder)
     if failures:
         raise failures[0]

@@ -1,4 +1,4 @@
-"""Master keys in private files: `<data>/keys/master-<number>.key`, one line of 64 hexadecimal digits each."""
+"""Master keys in private files of a folder: `master-<number>.key`, one line of 64 hexadecimal digits each."""
 
 import os
 import re
@@ -17,13 +17,14 @@ _FILE_NAME = re.compile(r"master-([0-9]{1,9})\.key", re.ASCII)
 _KEY_LINE = re.compile(rb"[0-9a-f]{64}\n", re.ASCII)
 
 
-def open_key_ring(data: Path, *, may_create: bool) -> MasterKeyRing:
-    """Read the ring of a data folder; where it has no key yet and `may_create`, make the first one.
+def open_key_ring(folder: Path, *, may_create: bool) -> MasterKeyRing:
+    """Read the ring of a folder; where it has no key yet and `may_create`, make the first one.
 
-    `may_create` is for a folder without a database: beside one, a new key could open nothing that is sealed in it.
+    `may_create` is for an empty database: with a full one, a new key could open nothing that is sealed in it. Of
+    servers that start together on one folder one makes the key, and all read it.
+
     Raises CannotStart where keys are missing, malformed or readable by others.
     """
-    folder = data / "keys"
     ensure_private_folder(folder)
     files = _key_files(folder)
     if not files and not may_create:
@@ -31,17 +32,19 @@ def open_key_ring(data: Path, *, may_create: bool) -> MasterKeyRing:
             message=f"the master key is missing from {folder}: put master-*.key back from your backup"
         )
     if not files:
-        add_master_key(data)
+        _add(folder, 1)
         files = _key_files(folder)
     else:
         _sync(folder)
     return MasterKeyRing({number: _read(path) for number, path in files.items()})
 
 
-def add_master_key(data: Path) -> Path:
+def add_master_key(folder: Path) -> Path:
     """Make a new master key, which seals from the next start on; the older ones still open. Returns its file."""
-    folder = data / "keys"
-    number = max(_key_files(folder), default=0) + 1
+    return _add(folder, max(_key_files(folder), default=0) + 1)
+
+
+def _add(folder: Path, number: int) -> Path:
     path = folder / f"master-{number:06}.key"
     try:
         create_private_file(path, os.urandom(MASTER_KEY_BYTES).hex().encode() + b"\n")

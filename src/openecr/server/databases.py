@@ -1,0 +1,73 @@
+"""The databases that a server keeps its data in, and the keys that open what is sealed there."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from openecr.adapters.data_folder import DataFolder
+from openecr.application.key_ring_proof import is_claimed, prove_key_ring
+from openecr.domain.errors import CannotStart, Unavailable
+from openecr.ports.keys import KeyRing
+from openecr.server.keys import open_keys
+from openecr.settings import DatabaseUrl, Settings
+from openecr.store.database import Database
+from openecr.store.migrating import migrate_sqlite
+from openecr.store.postgres_migrating import prepare_postgresql
+from openecr.store.postgresql import PostgresDatabase
+from openecr.store.sqlite import SqliteDatabase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Databases:
+    """The database of the metadata, that of the activity (on PostgreSQL they are one), and their keys."""
+
+    metadata: Database
+    activity: Database
+    keys: KeyRing
+
+
+async def open_databases(
+    settings: Settings,
+    folder: DataFolder,
+    stack: AsyncExitStack,
+    *,
+    on_failure: Callable[[BaseException], None],
+) -> Databases:
+    """Open what the settings say, its schema up to date; `stack` closes it. Raises CannotStart."""
+    try:
+        if settings.database is None:
+            opened = _open_sqlite(settings, folder, stack, on_failure=on_failure)
+        else:
+            opened = await _open_postgresql(settings, settings.database, folder, stack)
+        await prove_key_ring(opened.metadata, opened.keys)
+    except Unavailable as error:
+        raise CannotStart(message=f"the database cannot be used: {error.context or error.message}") from error
+    return opened
+
+
+def _open_sqlite(
+    settings: Settings,
+    folder: DataFolder,
+    stack: AsyncExitStack,
+    *,
+    on_failure: Callable[[BaseException], None],
+) -> Databases:
+    keys = open_keys(
+        settings, folder, may_create=folder.is_new
+    )  # before the file that says that it is not new
+    migrate_sqlite(folder.database, folder.activity)
+    metadata = SqliteDatabase(folder.database, on_failure=on_failure)
+    stack.push_async_callback(metadata.close)
+    activity = SqliteDatabase(folder.activity, on_failure=on_failure)
+    stack.push_async_callback(activity.close)
+    return Databases(metadata=metadata, activity=activity, keys=keys)
+
+
+async def _open_postgresql(
+    settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack
+) -> Databases:
+    await prepare_postgresql(url.text, may_migrate=settings.migrate)
+    database = PostgresDatabase.connect(url.text)
+    stack.push_async_callback(database.close)
+    keys = open_keys(settings, folder, may_create=not await is_claimed(database))
+    return Databases(metadata=database, activity=database, keys=keys)

@@ -1,0 +1,106 @@
+"""The settings of the database and the keys: where they are, where they are not in the data folder."""
+
+import re
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from openecr.settings.setting import STRINGS, Setting, check_path
+from openecr.settings.values import DatabaseUrl
+
+_SCHEMES = ("postgresql", "postgres")
+_URL_MAX_CHARACTERS = 2048
+_HOST_AND_PORT = re.compile(
+    r"(\[[0-9A-Fa-f:.%]{2,64}\]|[A-Za-z0-9._%-]{0,255})(:(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_PORT_MAX = 65_535
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SECRETS = frozenset({"password", "sslpassword"})
+_MASTER_KEY = re.compile(r"(?P<number>[1-9][0-9]{0,8}):[0-9a-f]{64}", re.ASCII)
+
+
+def database_url(value: str) -> DatabaseUrl:
+    """Read `postgresql://user:password@host:port/database?sslmode=...` (PostgreSQL manual, 34.1.1.2).
+
+    What it leaves out is found in libpq's environment. Raises ValueError, whose text never holds a password.
+    """
+    if len(value) > _URL_MAX_CHARACTERS or not value.isprintable() or " " in value:
+        raise ValueError(f"it is a URL of at most {_URL_MAX_CHARACTERS} characters without spaces")
+    scheme, separator, _ = value.partition("://")
+    if scheme not in _SCHEMES or not separator:
+        raise ValueError("it is a URL such as postgresql://user@host:5432/database")
+    if "#" in value:
+        raise ValueError("write # in it as %23")
+    try:
+        parts = urlsplit(value)
+        query = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
+    except ValueError:
+        raise ValueError("it is no URL: write what is special in it with %") from None
+    user, _, hosts = parts.netloc.rpartition("@")
+    if "@" in user:
+        raise ValueError("write @ in its user and password as %40")
+    for host in (*hosts.split(","), *(f":{port}" for name, port in query if name == "port")):
+        match = _HOST_AND_PORT.fullmatch(host)
+        if match is None or not 0 < int(match["port"] or 1) <= _PORT_MAX:
+            raise ValueError("its host and port are malformed")
+    for name, mode in query:
+        if name == "sslmode" and mode not in _SSL_MODES:
+            raise ValueError(f"its sslmode is one of {', '.join(_SSL_MODES)}")
+    shown_user = f"{user.partition(':')[0]}@" if user else ""
+    shown_query = urlencode([pair for pair in query if pair[0] not in _SECRETS], safe="/:,")
+    shown = f"{scheme}://{shown_user}{hosts}{parts.path}" + (f"?{shown_query}" if shown_query else "")
+    return DatabaseUrl(text=value, shown=shown)
+
+
+def _check_database(value: str) -> None:
+    database_url(value)
+
+
+def _check_master_keys(values: tuple[str, ...]) -> None:
+    matches = [_MASTER_KEY.fullmatch(value) for value in values]
+    numbers = [match["number"] for match in matches if match is not None]
+    if len(numbers) != len(values) or len(set(numbers)) != len(values):
+        raise ValueError(
+            "each is a number, a colon and 64 hexadecimal digits in lower case, and each number stands once"
+        )
+
+
+DATABASE_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="database",
+        flag="--database",
+        kind=str,
+        default=None,
+        default_text="SQLite in the data folder",
+        check=_check_database,
+        is_secret=True,
+        description="PostgreSQL that any number of servers share: `postgresql://user@host:5432/database?sslmode=...`; "
+        "a folder with its socket is `?host=/folder`. What is left out is taken from libpq's variables (`PGHOST`, "
+        "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password.",
+    ),
+    Setting(
+        name="migrate",
+        flag="--migrate",
+        kind=bool,
+        default=False,
+        description="Bring the schema of a PostgreSQL that an earlier version used up to date at the start, as "
+        "`openecr migrate` does. An empty one, and SQLite, are always.",
+    ),
+    Setting(
+        name="keys",
+        flag="--keys",
+        kind=str,
+        default=None,
+        default_text="`keys` in the data folder",
+        check=check_path,
+        description="Folder of the master keys. Servers that share a database need the same ones.",
+    ),
+    Setting(
+        name="master_keys",
+        flag=None,
+        kind=STRINGS,
+        default=(),
+        check=_check_master_keys,
+        is_secret=True,
+        description="The master keys themselves, in place of the folder: `number:64 hexadecimal digits` each. "
+        "The one with the highest number seals.",
+    ),
+)

@@ -1,0 +1,158 @@
+"""Bringing a PostgreSQL that other servers may be using to the schema that this version needs.
+
+One server migrates at a time, under an advisory lock, both trees in one transaction: whoever looks sees the schema of
+before or of after. A statement that would wait behind others for long gives up, since everybody would wait behind it.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import TypeVar
+
+import asyncpg
+import sqlalchemy
+import sqlalchemy.exc
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from openecr.domain.errors import CannotStart
+from openecr.store.migrating import (
+    TREES,
+    NewerSchema,
+    find_revision,
+    head_of,
+    migrate,
+    oldest_compatible,
+    revisions,
+)
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 10
+_LOCK = 0x0EC2_0EC2
+"""The advisory lock of all who migrate: a number that no other program should use."""
+
+_SETTINGS = {"application_name": "openecr migrate", "jit": "off"}
+_LIMITS = (
+    "SET LOCAL lock_timeout = '60s'",  # for another who migrates
+    f"SELECT pg_advisory_xact_lock({_LOCK})",
+    "SET LOCAL lock_timeout = '5s'",  # for a table: requests wait behind who waits
+    "SET LOCAL statement_timeout = '15min'",
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'",
+)
+
+
+class SchemaState(enum.Enum):
+    """How a schema stands to this version."""
+
+    EMPTY = "empty"
+    OLDER = "older"
+    CURRENT = "current"
+    NEWER = "newer"
+    """Made by a newer version, which says that this one may still work with it."""
+
+
+async def prepare_postgresql(url: str, *, may_migrate: bool) -> None:
+    """Make sure that the schema is one that this version can serve on, making that of an empty database.
+
+    Raises CannotStart: unreachable, older where it may not be migrated, or newer and not compatible.
+    """
+
+    def prepare(connection: sqlalchemy.Connection) -> None:
+        state = _examine(connection)
+        if state is SchemaState.OLDER and not may_migrate:
+            raise CannotStart(
+                message="the database has an earlier version's schema: run `openecr migrate`, which servers of that "
+                "version outlive, or start with --migrate"
+            )
+        if state in {SchemaState.EMPTY, SchemaState.OLDER}:
+            _migrate(connection)
+
+    await _run(url, prepare)
+
+
+async def migrate_postgresql(url: str) -> SchemaState:
+    """Bring the schema up to date, and return how it stood before. Raises CannotStart."""
+
+    def bring(connection: sqlalchemy.Connection) -> SchemaState:
+        state = _examine(connection)
+        if state in {SchemaState.EMPTY, SchemaState.OLDER}:
+            _migrate(connection)
+        return state
+
+    return await _run(url, bring)
+
+
+async def examine_postgresql(url: str) -> SchemaState:
+    """Tell how the schema stands, changing nothing. Raises CannotStart."""
+    return await _run(url, _examine)
+
+
+def _examine(connection: sqlalchemy.Connection) -> SchemaState:
+    """Raises CannotStart for a schema that this version cannot work with."""
+    found = {tree: find_revision(connection, tree) for tree in TREES}
+    if all(revision is None for revision in found.values()):
+        return SchemaState.EMPTY
+    states = {_state_of(connection, tree, revision) for tree, revision in found.items()}
+    for state in (SchemaState.OLDER, SchemaState.NEWER):
+        if state in states:
+            return state
+    return SchemaState.CURRENT
+
+
+def _state_of(connection: sqlalchemy.Connection, tree: str, revision: str | None) -> SchemaState:
+    if revision == head_of(tree):
+        return SchemaState.CURRENT
+    if revision is None or revision in revisions(tree):
+        return SchemaState.OLDER
+    row = connection.exec_driver_sql(
+        "SELECT value FROM server_state WHERE name = $1", (_compatible_name(tree),)
+    ).fetchone()
+    if row is None or row[0] not in revisions(tree):
+        raise NewerSchema(revision)
+    return SchemaState.NEWER
+
+
+def _migrate(connection: sqlalchemy.Connection) -> None:
+    for tree in TREES:
+        if find_revision(connection, tree) not in {*revisions(tree), None}:
+            continue  # newer, and compatible: this version has nothing to add
+        migrate(connection, tree)
+    for tree in TREES:
+        connection.exec_driver_sql(
+            "INSERT INTO server_state (name, value) VALUES ($1, $2) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (_compatible_name(tree), oldest_compatible(tree)),
+        )
+
+
+def _compatible_name(tree: str) -> str:
+    """Name where a schema keeps the oldest revision whose version may work with it."""
+    return f"oldest_compatible_{tree}"
+
+
+async def _run(url: str, work: Callable[[sqlalchemy.Connection], T]) -> T:
+    """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(url, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS),
+        poolclass=sqlalchemy.NullPool,
+    )
+    try:
+        async with engine.begin() as connection:
+            for statement in _LIMITS:
+                await connection.exec_driver_sql(statement)
+            return await connection.run_sync(work)
+    except sqlalchemy.exc.DBAPIError as error:
+        raise CannotStart(message=f"the database cannot be migrated: {_line(error.orig)}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise CannotStart(message=f"the database cannot be reached: {_line(error)}") from error
+    finally:
+        await engine.dispose()
+
+
+def _line(error: BaseException | None) -> str:
+    """Return what an error says, on one line."""
+    cause = error.__cause__ if isinstance(error, Exception) and error.__cause__ else error
+    if isinstance(cause, asyncio.TimeoutError):
+        return "it does not answer"
+    return " ".join(str(cause).split())[:500] or type(cause).__name__
