@@ -52,7 +52,9 @@ async def test_a_routine_that_fails_rests_longer_each_time_until_it_succeeds(
     error = OSError("no")
     failures = [error] * 7
 
-    await run_routines(Routine(name="routine", run=outcomes(*failures, None, error), interval_seconds=1), sleep=rests)
+    await run_routines(
+        Routine(name="routine", run=outcomes(*failures, None, error), interval_seconds=1), sleep=rests
+    )
 
     assert rests.seconds == [1, 2, 4, 8, 16, 32, BACK_OFF_MAX, BACK_OFF_MAX, 1, 2]
     assert "background work failed" in capsys.readouterr().out
