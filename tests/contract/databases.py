@@ -85,6 +85,10 @@ class PostgresServer:
         """Return the URL of one of its databases."""
         return f"postgresql+asyncpg://openecr@/{database}?host={self.socket_folder}"
 
+    def dsn(self, database: str) -> str:
+        """Return what an operator gives as `--database`."""
+        return f"postgresql://openecr@/{database}?host={self.socket_folder}"
+
     def create(self, database: str) -> None:
         """Make an empty database that sorts as people do, where the server can, which must make no difference."""
         locale = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if self.version >= _FIRST_WITH_ICU else ""

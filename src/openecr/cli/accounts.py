@@ -1,7 +1,6 @@
 """`openecr accounts`: make and list accounts, give one a new root key."""
 
 import datetime as dt
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -10,7 +9,7 @@ import msgspec
 from openecr.cli.options import read_settings, setting_options
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_DATA = setting_options(only=("data",))
+_DATA = setting_options(only=("data", "database", "keys"))
 
 
 @click.group()
@@ -66,13 +65,13 @@ def _obey(
     from openecr.cli.control import ask
     from openecr.web.control import Command
 
-    data: Path = read_settings(flags).data
+    settings = read_settings(flags)
     question = Command(command=command, account=account, after=after)
-    answer = ask(data, question)
+    answer = ask(settings.data, question)
     if answer is None:
         from openecr.cli.offline import obey
 
-        answer = obey(data, question)
+        answer = obey(settings, question)
     return answer
 
 

@@ -1,5 +1,6 @@
 """The checks of `openecr doctor`."""
 
+import asyncio
 import enum
 import os
 import shutil
@@ -19,7 +20,8 @@ from openecr.adapters.listening import check_port
 from openecr.adapters.private_files import others_may_read
 from openecr.cli.control import ask
 from openecr.domain.errors import OperatorError
-from openecr.settings import Settings
+from openecr.settings import DatabaseUrl, Settings
+from openecr.store.postgres_migrating import SchemaState, examine_postgresql
 from openecr.web.control import Command
 
 _EARLIEST_AT = 1_750_000_000_000_000
@@ -49,7 +51,9 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check everything, in the order in which things fail at a start."""
-    yield from _data_folder(settings.data)
+    yield from _data_folder(settings)
+    if settings.database is not None:
+        yield _database(settings.database, may_migrate=settings.migrate)
     server = _server(settings)
     yield _port(settings, server)
     yield from _names(settings)
@@ -70,7 +74,8 @@ def _problem(text: str, mend: str) -> Finding:
     return Finding(level=Level.PROBLEM, text=text, mend=mend)
 
 
-def _data_folder(data: Path) -> Iterator[Finding]:
+def _data_folder(settings: Settings) -> Iterator[Finding]:
+    data, keys = settings.data, settings.keys or settings.data / "keys"
     if not data.exists():
         parent = next(folder for folder in data.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
@@ -86,25 +91,42 @@ def _data_folder(data: Path) -> Iterator[Finding]:
     if is_strange(data):
         yield _problem(f"{data} holds other things than OpenECR's data", "give --data a new or empty folder")
         return
-    exposed = [path for path in _private_paths(data) if others_may_read(path)]
+    exposed = [path for path in _private_paths(data, keys) if others_may_read(path)]
     for path in exposed:
         mode = "700" if path.is_dir() else "600"
         yield _problem(f"others may read {path}", f"chmod {mode} {path}")
-    if (data / "metadata.sqlite").exists() and not any((data / "keys").glob("master-*.key")):
-        yield _problem(f"{data}/keys holds no master key", "put master-*.key back from your backup")
+    has_keys = bool(settings.master_keys) or any(keys.glob("master-*.key"))
+    if (data / "metadata.sqlite").exists() and not has_keys:
+        yield _problem(f"{keys} holds no master key", "put master-*.key back from your backup")
     elif not exposed:
         yield _ok(f"the data folder {data} is writable and private")
 
 
-def _private_paths(data: Path) -> list[Path]:
+def _private_paths(data: Path, keys: Path) -> list[Path]:
     secret = [
         data,
         data / FILE_NAME,
-        data / "keys",
-        *(data / "keys").glob("*.key"),
+        keys,
+        *keys.glob("*.key"),
         *(data / "tls").glob("*.key"),
     ]
     return [path for path in secret if path.exists()]
+
+
+def _database(url: DatabaseUrl, *, may_migrate: bool) -> Finding:
+    try:
+        state = asyncio.run(examine_postgresql(url.text))
+    except OperatorError as error:
+        return _problem(f"{url}: {error.message}", "start PostgreSQL; check --database and libpq's variables")
+    if state is SchemaState.OLDER and not may_migrate:
+        return _problem(f"{url} has an earlier version's schema", "openecr migrate, or --migrate")
+    told = {
+        SchemaState.EMPTY: "is empty; the first start makes the schema",
+        SchemaState.OLDER: "has an earlier version's schema; the start brings it up to date",
+        SchemaState.CURRENT: "answers, its schema up to date",
+        SchemaState.NEWER: "answers, its schema a newer version's that this one can work with",
+    }
+    return _ok(f"{url} {told[state]}")
 
 
 def _server(settings: Settings) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from openecr.cli.audit import audit
 from openecr.cli.doctor import doctor
 from openecr.cli.env import env
 from openecr.cli.explain import explain
+from openecr.cli.migrate import migrate
 from openecr.cli.policies import policies
 from openecr.cli.running import status, stop
 from openecr.cli.serve import serve
@@ -51,6 +52,7 @@ for command in (
     audit,
     doctor,
     explain,
+    migrate,
     policies,
     settings_command,
     status,

@@ -1,6 +1,7 @@
-"""Obeying a command where no server runs: the folder is taken, and its database opened, for just that long."""
+"""Obeying a command where no server runs here: the database is opened for just that long."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,32 +10,32 @@ from openecr.adapters.clocks import SystemClock
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.env_file import read_environment, write_environment
 from openecr.adapters.ids import SystemIds
-from openecr.adapters.keys import open_key_ring
 from openecr.application.accounts import Accounts
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
-from openecr.store.migrating import migrate_sqlite
-from openecr.store.sqlite import SqliteDatabase
+from openecr.server.databases import open_databases
+from openecr.settings import Settings
 from openecr.web.control import AccountCommands, Command
 
 
-def obey(data: Path, command: Command) -> dict[str, Any]:
+def obey(settings: Settings, command: Command) -> dict[str, Any]:
     """Do what a server would. Raises OperatorError."""
-    if not (data / "metadata.sqlite").exists():
+    data = settings.data
+    if settings.database is None and not (data / "metadata.sqlite").exists():
         raise CannotStart(
-            message=f"no server was ever started on {data}: run `openecr serve`, or give --data"
+            message=f"no server was ever started on {data}: run `openecr serve`, or give --data or --database"
         )
     with DataFolder.acquire(data) as folder:
-        return asyncio.run(_obey(folder, command))
+        return asyncio.run(_obey(settings, folder, command))
 
 
-async def _obey(folder: DataFolder, command: Command) -> dict[str, Any]:
-    keys = open_key_ring(folder.path, may_create=False)
-    migrate_sqlite(folder.database, folder.activity)
+async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dict[str, Any]:
     failures: list[BaseException] = []
-    database = SqliteDatabase(folder.database, on_failure=failures.append)
-    try:
-        accounts = Accounts(database=database, keys=keys, clock=SystemClock(), ids=SystemIds())
+    async with AsyncExitStack() as stack:
+        databases = await open_databases(settings, folder, stack, on_failure=failures.append)
+        accounts = Accounts(
+            database=databases.metadata, keys=databases.keys, clock=SystemClock(), ids=SystemIds()
+        )
         default = await accounts.find_default()
 
         def follow(key: RootKey) -> None:
@@ -42,8 +43,6 @@ async def _obey(folder: DataFolder, command: Command) -> dict[str, Any]:
                 follow_key(folder.path, key)
 
         return await AccountCommands(accounts, key_changed=follow).obey(command)
-    finally:
-        await database.close()
 
 
 def follow_key(data: Path, key: RootKey) -> None:

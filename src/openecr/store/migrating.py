@@ -26,14 +26,14 @@ class NewerSchema(CannotStart):
         )
 
 
-def migrate(connection: sqlalchemy.Connection, tree: str) -> None:
+def migrate(connection: sqlalchemy.Connection, tree: str, *, to: str = "head") -> None:
     """Run the migrations that a database lacks, in the open transaction. Raises NewerSchema."""
     current = find_revision(connection, tree)
     if current is not None and current not in revisions(tree):
         raise NewerSchema(current)
     configuration = _configuration(tree)
     configuration.attributes["connection"] = connection
-    command.upgrade(configuration, "head")
+    command.upgrade(configuration, to)
 
 
 def find_revision(connection: sqlalchemy.Connection, tree: str) -> str | None:

@@ -1,10 +1,9 @@
 """Bringing a PostgreSQL that other servers may be using to the schema that this version needs.
 
 One server migrates at a time, under an advisory lock, both trees in one transaction: whoever looks sees the schema of
-before or of after. A statement that would wait behind others for long gives up, since everybody would wait behind it.
+before or of after.
 """
 
-import asyncio
 import enum
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,10 +34,11 @@ _SETTINGS = {"application_name": "openecr migrate", "jit": "off"}
 _LIMITS = (
     "SET LOCAL lock_timeout = '60s'",  # for another who migrates
     f"SELECT pg_advisory_xact_lock({_LOCK})",
-    "SET LOCAL lock_timeout = '5s'",  # for a table: requests wait behind who waits
     "SET LOCAL statement_timeout = '15min'",
     "SET LOCAL idle_in_transaction_session_timeout = '60s'",
 )
+LOCK_SECONDS = 5
+"""How long a migration waits for a table: requests wait behind who waits."""
 
 
 class SchemaState(enum.Enum):
@@ -51,35 +51,30 @@ class SchemaState(enum.Enum):
     """Made by a newer version, which says that this one may still work with it."""
 
 
-async def prepare_postgresql(url: str, *, may_migrate: bool) -> None:
+async def prepare_postgresql(url: str, *, may_migrate: bool) -> SchemaState:
     """Make sure that the schema is one that this version can serve on, making that of an empty database.
 
-    Raises CannotStart: unreachable, older where it may not be migrated, or newer and not compatible.
+    Returns how it stood before. Raises CannotStart: unreachable, older where it may not be migrated, or newer and not
+    compatible.
     """
 
-    def prepare(connection: sqlalchemy.Connection) -> None:
+    def prepare(connection: sqlalchemy.Connection) -> SchemaState:
         state = _examine(connection)
         if state is SchemaState.OLDER and not may_migrate:
             raise CannotStart(
-                message="the database has an earlier version's schema: run `openecr migrate`, which servers of that "
-                "version outlive, or start with --migrate"
+                message="the database has an earlier version's schema: run `openecr migrate` (servers of that version "
+                "go on), or start with --migrate"
             )
-        if state in {SchemaState.EMPTY, SchemaState.OLDER}:
-            _migrate(connection)
+        return _migrate(connection, state)
 
-    await _run(url, prepare)
+    return await _run(url, prepare)
 
 
-async def migrate_postgresql(url: str) -> SchemaState:
+async def migrate_postgresql(url: str, *, lock_seconds: int = LOCK_SECONDS) -> SchemaState:
     """Bring the schema up to date, and return how it stood before. Raises CannotStart."""
-
-    def bring(connection: sqlalchemy.Connection) -> SchemaState:
-        state = _examine(connection)
-        if state in {SchemaState.EMPTY, SchemaState.OLDER}:
-            _migrate(connection)
-        return state
-
-    return await _run(url, bring)
+    return await _run(
+        url, lambda connection: _migrate(connection, _examine(connection)), lock_seconds=lock_seconds
+    )
 
 
 async def examine_postgresql(url: str) -> SchemaState:
@@ -112,17 +107,19 @@ def _state_of(connection: sqlalchemy.Connection, tree: str, revision: str | None
     return SchemaState.NEWER
 
 
-def _migrate(connection: sqlalchemy.Connection) -> None:
+def _migrate(connection: sqlalchemy.Connection, state: SchemaState) -> SchemaState:
+    if state not in {SchemaState.EMPTY, SchemaState.OLDER}:
+        return state
     for tree in TREES:
         if find_revision(connection, tree) not in {*revisions(tree), None}:
             continue  # newer, and compatible: this version has nothing to add
         migrate(connection, tree)
-    for tree in TREES:
         connection.exec_driver_sql(
             "INSERT INTO server_state (name, value) VALUES ($1, $2) "
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (_compatible_name(tree), oldest_compatible(tree)),
         )
+    return state
 
 
 def _compatible_name(tree: str) -> str:
@@ -130,7 +127,9 @@ def _compatible_name(tree: str) -> str:
     return f"oldest_compatible_{tree}"
 
 
-async def _run(url: str, work: Callable[[sqlalchemy.Connection], T]) -> T:
+async def _run(
+    url: str, work: Callable[[sqlalchemy.Connection], T], *, lock_seconds: int = LOCK_SECONDS
+) -> T:
     """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -139,20 +138,20 @@ async def _run(url: str, work: Callable[[sqlalchemy.Connection], T]) -> T:
     )
     try:
         async with engine.begin() as connection:
-            for statement in _LIMITS:
+            for statement in (*_LIMITS, f"SET LOCAL lock_timeout = '{lock_seconds}s'"):
                 await connection.exec_driver_sql(statement)
             return await connection.run_sync(work)
-    except sqlalchemy.exc.DBAPIError as error:
-        raise CannotStart(message=f"the database cannot be migrated: {_line(error.orig)}") from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise CannotStart(message=f"the database cannot be reached: {_line(error)}") from error
+    except (sqlalchemy.exc.DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise CannotStart(message=f"the database cannot be used: {_line(error)}") from error
     finally:
         await engine.dispose()
 
 
-def _line(error: BaseException | None) -> str:
-    """Return what an error says, on one line."""
-    cause = error.__cause__ if isinstance(error, Exception) and error.__cause__ else error
-    if isinstance(cause, asyncio.TimeoutError):
+def _line(error: Exception) -> str:
+    """Return what the driver says, on one line."""
+    cause: BaseException = error
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        cause = error.orig.__cause__ or error.orig
+    if isinstance(cause, TimeoutError):
         return "it does not answer"
     return " ".join(str(cause).split())[:500] or type(cause).__name__

@@ -1,0 +1,46 @@
+"""`openecr migrate`: bring the schema of a PostgreSQL up to date."""
+
+import sys
+from typing import Any
+
+import click
+
+from openecr.cli.options import read_settings, setting_options
+
+
+@click.command()
+@click.option(
+    "--check", is_flag=True, help="Change nothing; the exit status is 1 where something is to be done."
+)
+@setting_options(only=("data", "database"))
+def migrate(*, check: bool, **flags: Any) -> None:
+    """Bring the schema of a PostgreSQL up to date.
+
+    Servers of the version before may run meanwhile and afterwards. It may be run again, and by several at once.
+    SQLite needs no such command: a server does it when it starts.
+    """
+    import asyncio
+
+    from openecr.settings import SettingsError
+    from openecr.store.postgres_migrating import SchemaState, examine_postgresql, migrate_postgresql
+
+    url = read_settings(flags).database
+    if url is None:
+        raise SettingsError(
+            message="which database? Give --database URL (SQLite is migrated by `openecr serve`)"
+        )
+    found = asyncio.run((examine_postgresql if check else migrate_postgresql)(url.text))
+    is_behind = found in {SchemaState.EMPTY, SchemaState.OLDER}
+    match found:
+        case SchemaState.EMPTY:
+            told = "empty: a server, or this command without --check, makes the schema" if check else "made"
+        case SchemaState.OLDER:
+            told = "an earlier version's" if check else "brought up to date"
+        case SchemaState.NEWER:
+            told = "a newer version's, which this one can work with"
+        case SchemaState.CURRENT:
+            told = "up to date"
+    click.echo(
+        f"the schema of {url} is {told}" if check or not is_behind else f"the schema of {url} was {told}"
+    )
+    sys.exit(1 if check and is_behind else 0)
