@@ -28,6 +28,8 @@ class Limits:
     download_link_seconds: int = 60 * 60
     authorization_token_seconds: int = 12 * 60 * 60
     collection_interval_seconds: int = 60
+    scrub_interval_seconds: int = 30 * _DAY_SECONDS
+    scrub_bytes_per_second: int = 50 * _MIB
     mount_candidates: int = 16
     # IAM (IAM user guide, "IAM and AWS STS quotas")
     users_per_account: int = 5_000
@@ -41,3 +43,9 @@ class Limits:
     user_inline_policy_characters: int = 2_048
     group_inline_policy_characters: int = 5_120
     role_inline_policy_characters: int = 10_240
+    # KMS (KMS developer guide, "Resource quotas")
+    kms_keys_per_account: int = 100_000
+    kms_aliases_per_key: int = 50
+    kms_grants_per_key: int = 50_000
+    kms_grants_per_principal: int = 500
+    kms_on_demand_rotations: int = 25

@@ -7,7 +7,7 @@ operation has, so that no client meets one that its SDK does not know there.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from openecr.domain import errors, iam_errors, sts_errors
+from openecr.domain import errors, iam_errors, kms_errors, sts_errors
 from openecr.domain.decisions import Requirement
 from openecr.engines.sigv4 import (
     ExpiredSession,
@@ -66,10 +66,12 @@ COMMON_CODES = frozenset(
 """Codes that any AWS service may send (ECR API reference, "Common Errors"; AWS JSON protocol)."""
 
 _LAST_RESORT = "InvalidParameterException"
-_LAST_RESORTS = {"cloudtrail": "InvalidNextTokenException"}
+_KMS_LAST_RESORT = "ValidationException"
+_LAST_RESORTS = {"cloudtrail": "InvalidNextTokenException", "kms": _KMS_LAST_RESORT}
 _QUERY_LAST_RESORT = "ValidationError"
 _LAYER_PART = "InvalidLayerPartException"
 _SERVER = "ServerException"
+_KMS_SERVER = "KMSInternalException"
 _EXPIRED = "ExpiredTokenException"
 
 
@@ -152,6 +154,25 @@ ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     iam_errors.PolicyNotAttachable: _row("PolicyNotAttachableException"),
     iam_errors.ConcurrentModification: _row("ConcurrentModificationException", status=CONFLICT),
     iam_errors.PolicyEvaluationFailed: _row("PolicyEvaluationException", status=INTERNAL),
+    # KMS
+    kms_errors.KmsNotFound: _row("NotFoundException"),
+    kms_errors.KmsInvalidArn: _row("InvalidArnException"),
+    kms_errors.KeyDisabled: _row("DisabledException"),
+    kms_errors.KmsInvalidState: _row("KMSInvalidStateException"),
+    kms_errors.InvalidCiphertext: _row("InvalidCiphertextException"),
+    kms_errors.IncorrectKey: _row("IncorrectKeyException"),
+    kms_errors.InvalidGrantToken: _row("InvalidGrantTokenException"),
+    kms_errors.InvalidGrantId: _row("InvalidGrantIdException"),
+    kms_errors.InvalidAliasName: _row("InvalidAliasNameException"),
+    kms_errors.AliasAlreadyExists: _row("AlreadyExistsException"),
+    kms_errors.KmsLimitExceeded: _row("LimitExceededException"),
+    kms_errors.MalformedKeyPolicy: _row("MalformedPolicyDocumentException"),
+    kms_errors.InvalidKeyTag: _row("TagException"),
+    kms_errors.UnsupportedKey: _row("UnsupportedOperationException"),
+    kms_errors.InvalidMarker: _row("InvalidMarkerException"),
+    kms_errors.DryRunSucceeded: _row("DryRunOperationException"),
+    kms_errors.KmsValidationFailed: _row(_KMS_LAST_RESORT),
+    kms_errors.KmsFailed: _row("KmsException"),
     # STS
     sts_errors.InvalidSessionParameter: _row("InvalidParameterValue"),
     sts_errors.PackedPolicyTooLarge: _row("PackedPolicyTooLargeException"),
@@ -254,6 +275,8 @@ def row_of(error: errors.DomainError | errors.Unavailable) -> Row:
 
 
 def _permitted(code: str, operation: OperationModel | None) -> str:
+    if code == _SERVER and operation is not None and operation.service.name == "kms":
+        return _KMS_SERVER
     if operation is None or code in COMMON_CODES or code == _SERVER or code in operation.errors:
         return code
     if operation.service.protocol == "query":
@@ -263,7 +286,9 @@ def _permitted(code: str, operation: OperationModel | None) -> str:
 
 
 def _members(error: Exception, requirements: Sequence[Requirement]) -> Mapping[str, object]:
-    """InvalidLayerPartException says where to go on."""
+    """InvalidLayerPartException says where to go on, KmsException what KMS had said."""
+    if isinstance(error, kms_errors.KmsFailed):
+        return {"kmsError": error.kms_error}
     if not isinstance(error, errors.InvalidLayerPart | errors.LayerPartLengthMismatch) or not requirements:
         return {}
     return {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openecr.domain import errors, iam_errors, sts_errors
+from openecr.domain import errors, iam_errors, kms_errors, sts_errors
 from openecr.web.messages import Headers, Response
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
@@ -116,6 +116,25 @@ ERRORS: dict[type[Exception], Row] = {
     iam_errors.PolicyNotAttachable: _row("UNSUPPORTED", 405),
     iam_errors.ConcurrentModification: _row("UNSUPPORTED", 405),
     iam_errors.PolicyEvaluationFailed: _row("UNSUPPORTED", 405),
+    # KMS's, likewise, but for the keys of repositories: who pulls hears why, at once
+    kms_errors.KmsFailed: _row("DENIED", 403),
+    kms_errors.KmsNotFound: _row("UNSUPPORTED", 405),
+    kms_errors.KmsInvalidArn: _row("UNSUPPORTED", 405),
+    kms_errors.KeyDisabled: _row("UNSUPPORTED", 405),
+    kms_errors.KmsInvalidState: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidCiphertext: _row("UNSUPPORTED", 405),
+    kms_errors.IncorrectKey: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidGrantToken: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidGrantId: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidAliasName: _row("UNSUPPORTED", 405),
+    kms_errors.AliasAlreadyExists: _row("UNSUPPORTED", 405),
+    kms_errors.KmsLimitExceeded: _row("UNSUPPORTED", 405),
+    kms_errors.MalformedKeyPolicy: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidKeyTag: _row("UNSUPPORTED", 405),
+    kms_errors.UnsupportedKey: _row("UNSUPPORTED", 405),
+    kms_errors.InvalidMarker: _row("UNSUPPORTED", 405),
+    kms_errors.DryRunSucceeded: _row("UNSUPPORTED", 405),
+    kms_errors.KmsValidationFailed: _row("UNSUPPORTED", 405),
     # STS's, likewise
     sts_errors.InvalidSessionParameter: _row("UNSUPPORTED", 405),
     sts_errors.PackedPolicyTooLarge: _row("UNSUPPORTED", 405),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openecr.domain import errors, iam_errors, sts_errors
+from openecr.domain import errors, iam_errors, kms_errors, sts_errors
 from openecr.domain.decisions import Requirement
 from openecr.domain.registries import RegistryId
 from openecr.engines.sigv4 import InvalidSignature, MissingAuthentication, SignatureError, UnknownKey
@@ -26,6 +26,7 @@ from openecr.web.aws.rows import Row
 ECR_CODES = {code for operation in load_service("ecr").operations.values() for code in operation.errors}
 IAM_CODES = {code for operation in load_service("iam").operations.values() for code in operation.errors}
 CLOUDTRAIL_CODES = load_service("cloudtrail").operations["LookupEvents"].errors.keys()
+KMS_CODES = {code for operation in load_service("kms").operations.values() for code in operation.errors}
 STS_CODES = {code for operation in load_service("sts").operations.values() for code in operation.errors}
 QUERY_CODES = {"InvalidParameterValue", "ValidationError"}
 
@@ -44,6 +45,8 @@ def samples() -> list[errors.DomainError | errors.Unavailable]:
         error.message = "why"
         if isinstance(error, errors.InvalidLayerPart | errors.LayerPartLengthMismatch):
             error.upload_id, error.received_bytes = "id", 7
+        if isinstance(error, kms_errors.KmsFailed):
+            error.kms_error = "DisabledException"
         made.append(error)
     return made
 
@@ -58,7 +61,7 @@ def test_every_error_has_a_row_and_every_row_an_error() -> None:
 def test_every_code_is_modelled_for_ecr_or_iam_or_common() -> None:
     codes = {row.code for row in ERRORS.values()} | {row.code for row in SIGNATURE_ERRORS.values()}
 
-    assert codes <= ECR_CODES | IAM_CODES | STS_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
+    assert codes <= ECR_CODES | IAM_CODES | STS_CODES | KMS_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
     assert COMMON_CODES.isdisjoint(ECR_CODES)
 
 
@@ -147,6 +150,41 @@ def test_errors_of_sts_have_the_codes_and_statuses_of_its_model(kind: type[error
 
     assert modelled[fault.code] == fault.status
     assert fault.message == "why"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in ERRORS if kind.__module__ == kms_errors.__name__],
+    ids=lambda kind: kind.__name__,
+)
+def test_errors_of_kms_have_the_codes_and_statuses_of_its_model(kind: type[errors.DomainError]) -> None:
+    modelled = {
+        model.code: model.status
+        for service in ("kms", "ecr")
+        for operation in load_service(service).operations.values()
+        for model in operation.errors.values()
+    }
+
+    assert modelled[ERRORS[kind].code] == ERRORS[kind].status
+
+
+@pytest.mark.parametrize("name", load_service("kms").operations)
+def test_no_operation_of_kms_answers_an_exception_that_the_model_denies_it(name: str) -> None:
+    model = load_service("kms").operations[name]
+    for error in samples():
+        fault = json_fault(error, model)
+
+        assert fault.code in model.errors.keys() | COMMON_CODES | {"ValidationException"}, type(error)
+
+
+def test_a_key_that_failed_tells_what_kms_had_said() -> None:
+    error = kms_errors.KmsFailed(message="why", kms_error="DisabledException")
+    model = load_service("ecr").operations["PutImage"]
+
+    fault = json_fault(error, model)
+
+    assert (fault.code, fault.members) == ("KmsException", {"kmsError": "DisabledException"})
+    assert fault.members.keys() | {"message"} == model.errors["KmsException"].shape.members.keys()
 
 
 def test_an_error_that_only_ecr_has_is_a_validation_error_in_iam() -> None:
