@@ -15,6 +15,7 @@ from openecr.domain.images import ImageId, TagStatus
 from openecr.domain.repositories import Repository
 from openecr.store import image_lists, repositories
 from openecr.store.connections import Connection, SqliteConnection
+from openecr.store.job_tables import JOBS
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGE_TAGS, IMAGES, METADATA
 from tests.contract.crowds import HOW_MANY, CountingDatabase, digest_of, store_crowd, tag_of
@@ -102,12 +103,13 @@ async def shelf(databases: Databases, tmp_path: Path) -> AsyncIterator[CrowdedSh
 
 
 async def rows_left(shelf: Shelf) -> dict[str, int]:
-    """How many rows each table has that has any."""
+    """How many rows each table has that has any, but for jobs: no worker is here to end them."""
 
     def scan(connection: Connection) -> dict[str, int]:
         counts = {
             name: len(connection.fetch_all(Statement(select(table))))
             for name, table in METADATA.tables.items()
+            if table is not JOBS
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -125,7 +127,7 @@ async def test_a_deleted_repository_is_purged_in_small_steps_between_other_pushe
     await shelf.crowd(PURGED)
 
     await shelf.repositories.delete(shelf.grant, force=True)
-    assert shelf.counting.rows_of_units == [1]
+    assert shelf.counting.rows_of_units == [2]  # its own, and the job's that purges it
     await shelf.open("crowd")
     assert await shelf.purge(steps=PURGED * 10)
 
@@ -245,6 +247,6 @@ async def test_a_repository_of_100_000_images_is_paged_by_indexes_and_deleted_at
         assert len(names) == PAGE
 
     await shelf.repositories.delete(shelf.grant, force=True)
-    assert shelf.counting.rows_of_units == [1]
+    assert shelf.counting.rows_of_units == [2]  # its own, and the job's that purges it
     await shelf.create("crowd")
     assert not await shelf.purge(steps=FEW_STEPS)

@@ -21,6 +21,9 @@ STEP_ROWS = 200
 WINDOW_ROWS = 5_000
 """As many links as one step looks at: most of them are needed, and none of them is locked."""
 
+PURGE = "purge-repositories"
+"""The step, and the kind of job, that takes away what deleted repositories held."""
+
 Step = Callable[[], Awaitable[bool]]
 
 
@@ -53,17 +56,17 @@ class Collection:
     def steps(self) -> Mapping[str, Step]:
         """Return the steps that make room, in the order in which one leaves work to the next."""
         return {
-            "purge of deleted repositories": self.purge_repositories,
-            "expiry of uploads": self.expire_uploads,
-            "expiry of large sessions": self.expire_sessions,
-            "collection of blobs": self.drop_links,
-            "removal of bytes": self.remove_doomed,
+            PURGE: self.purge_repositories,
+            "expire-uploads": self.expire_uploads,
+            "expire-sessions": self.expire_sessions,
+            "collect-blobs": self.drop_links,
+            "remove-bytes": self.remove_doomed,
         }
 
     @property
     def rare_steps(self) -> Mapping[str, Step]:
         """Return the steps that look at all of something and free little: worth running far less often."""
-        return {"pruning of pull times": self.prune_pull_times}
+        return {"prune-pull-times": self.prune_pull_times}
 
     async def collect(self) -> None:
         """Run every step until none has more to do."""

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from openecr.application.audit import audited
+from openecr.application.collection import PURGE
 from openecr.application.limits import Limits
 from openecr.domain.decisions import Grant
 from openecr.domain.errors import (
@@ -16,7 +17,7 @@ from openecr.domain.errors import (
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.repositories import Repository, RepositorySettings, TagMutabilitySetting
 from openecr.ports.clock import Clock
-from openecr.store import accounts, repositories
+from openecr.store import accounts, jobs, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -82,6 +83,7 @@ class Repositories:
     async def delete(self, grant: Grant, *, force: bool) -> Repository:
         """Delete the repository; its name is free at once. Raises RepositoryNotFound, RepositoryNotEmpty."""
         repository = grant.require_repository()
+        now = self._clock.now()
 
         def unit(connection: Connection) -> None:
             repositories.require_live(connection, repository)
@@ -90,6 +92,7 @@ class Repositories:
                     repository_name=repository.name, registry_id=repository.registry.account_id
                 )
             repositories.mark_deleted(connection, repository)
+            jobs.enqueue(connection, PURGE, now=now, unique_key=str(repository.id))
 
         await self._database.write(audited(grant, unit))
         return repository

@@ -6,10 +6,11 @@ A blob that is lost answers 404 everywhere until the next upload of its digest, 
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import structlog
 
 from openecr.domain.blobs import StoredBlob
@@ -38,7 +39,15 @@ class ScrubReport:
     checked: int = 0
     checked_bytes: int = 0
     unreadable: int = 0
-    lost: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list[str])
+    is_done: bool = False
+
+
+def resumed(payload: Mapping[str, object]) -> ScrubReport:
+    """Return the report to go on with: an interrupted one, or a new one."""
+    if not payload or payload.get("is_done"):
+        return ScrubReport()
+    return msgspec.convert(payload, ScrubReport)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,9 +56,9 @@ class AuditReport:
 
     stored: int = 0
     orphans: int = 0
-    orphans_told: list[str] = field(default_factory=list)
+    orphans_told: list[str] = field(default_factory=list[str])
     blobs: int = 0
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list[str])
 
 
 class Scrubbing:

@@ -13,8 +13,10 @@ from openecr.application.audit_trail import AuditTrail
 from openecr.application.authorization_tokens import TokenEnd
 from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
+from openecr.application.jobs import Jobs
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
+from openecr.application.scrubbing import Scrubbing
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
@@ -44,6 +46,8 @@ class Parts:
     web: WebApplication
     accounts: Accounts
     collection: Collection
+    jobs: Jobs
+    scrubbing: Scrubbing
     pull_times: PullTimes
     key_uses: AccessKeyUses
     trail: AuditTrail
@@ -99,6 +103,14 @@ async def compose(
             accounts=accounts,
             collection=Collection(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
+            ),
+            jobs=Jobs(database=metadata, clock=clock),
+            scrubbing=Scrubbing(
+                database=metadata,
+                store=store,
+                read=use_cases.blobs.open,
+                clock=clock,
+                bytes_per_second=limits.scrub_bytes_per_second,
             ),
             pull_times=pull_times,
             key_uses=key_uses,

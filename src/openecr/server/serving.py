@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import anyio
 import structlog
 import uvloop
 from granian.server.embed import Server as GranianServer
@@ -26,8 +28,9 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
 from openecr.domain.registries import RegistryId
 from openecr.jobs.routines import Routine, run_routines
+from openecr.jobs.worker import Worker
 from openecr.server.composition import Parts, compose
-from openecr.server.jobs import jobs_of
+from openecr.server.jobs import kinds_of, routines_of
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
@@ -89,6 +92,11 @@ def _certificate(settings: Settings, data: Path) -> tls.TlsFiles | None:
     return tls.ensure_certificate(data, names, now_at=SystemClock().now())
 
 
+async def _run_worker(parts: Parts, *, is_alone: bool) -> None:
+    """Claim jobs. `is_alone`: of an embedded server's database there is no other worker."""
+    await Worker(parts.jobs, kinds_of(parts), ids=SystemIds()).run(is_alone=is_alone)
+
+
 class _Serving:
     """One run of the server: start, wait for a reason to stop, stop within the bound."""
 
@@ -131,7 +139,7 @@ class _Serving:
         application = RsgiApplication(parts.web.handle, idle_seconds=self._settings.idle_seconds)
         granian = self._granian(application)
         serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
-        jobs = asyncio.create_task(run_routines(*jobs_of(parts), self._idle_connections(application)))  # noqa: TID251 -- the same
+        jobs = asyncio.create_task(self._work(parts, self._idle_connections(application)))  # noqa: TID251 -- the same
         control = self._control(parts)
         await control.start()
         try:
@@ -144,6 +152,13 @@ class _Serving:
             stopping.cancel()
         finally:
             await self._shut_down(granian, application, serving, jobs, control)
+
+    async def _work(self, parts: Parts, *routines: Routine) -> None:
+        """Do what is to be done beside requests, until cancelled."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(run_routines, *routines_of(parts), *routines))
+            if self._settings.worker:
+                group.start_soon(partial(_run_worker, parts, is_alone=self._settings.database is None))
 
     async def _shut_down(
         self,

@@ -278,6 +278,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *S3_SETTINGS,
     Setting(
+        name="worker",
+        flag="--worker",
+        kind=bool,
+        default=True,
+        description="Do background work, such as collection, beside serving. Where several servers share a database, "
+        "`openecr worker` can do it elsewhere.",
+    ),
+    Setting(
         name="connections",
         flag="--connections",
         kind=Annotated[int, msgspec.Meta(ge=1, le=65_536)],

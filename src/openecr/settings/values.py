@@ -86,6 +86,7 @@ class Settings:
     s3_kms_key_id: str | None
     s3_redirect: bool
     s3_redirect_seconds: int
+    worker: bool
     connections: int
     idle_seconds: int
     shutdown_seconds: int
