@@ -1,25 +1,35 @@
-"""Every scenario runs twice: in process, and against a server program."""
+"""Every scenario runs in process, over each kind of storage, and against a server program."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.running import running_server
-from tests.scenario.drivers import Driver, WireDriver, in_process_driver
+from tests.scenario.drivers import Driver, opened_driver
+from tests.scenario.storages import KINDS, SETUPS, Flags, Storages
 from tests.scenario.sts_house import house, issuer, user
 
-__all__ = ["driver", "house", "issuer", "user"]
+__all__ = ["driver", "house", "issuer", "storage", "storages", "user"]
 
 
-@pytest.fixture(scope="module", params=["in process", "over the wire"])
-def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+@pytest.fixture(scope="session")
+def storages() -> Iterator[Storages]:
+    """What storage needs that is not a folder, started when it is needed."""
+    with ExitStack() as stack:
+        yield Storages(stack)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def storage(request: pytest.FixtureRequest, storages: Storages) -> Iterator[Flags]:
+    """An empty storage for each file of scenarios that make their server themselves."""
+    with storages.opened(request.param) as flags:
+        yield flags
+
+
+@pytest.fixture(scope="module", params=SETUPS, ids=str)
+def driver(
+    request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
     """A server of its own for each file of scenarios."""
-    folder = tmp_path_factory.mktemp("scenario")
-    regions = ("us-east-1", "eu-west-1")
-    if request.param == "in process":
-        with in_process_driver(folder, regions=regions) as in_process:
-            yield in_process
-    else:
-        options = [word for region in regions for word in ("--region", region)]
-        with running_server(folder, options=options) as server:
-            yield WireDriver(server)
+    with opened_driver(request.param, storages, tmp_path_factory.mktemp("scenario")) as opened:
+        yield opened

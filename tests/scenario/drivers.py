@@ -16,7 +16,8 @@ from botocore.config import Config
 
 from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
-from tests.running import RunningServer
+from tests.running import RunningServer, running_server
+from tests.scenario.storages import Flags, Setup, Storages
 
 T = TypeVar("T")
 
@@ -217,3 +218,22 @@ def in_process_driver(folder: Path, **options: Any) -> Iterator[InProcessDriver]
         portal.wrap_async_context_manager(in_process(folder, **options)) as server,
     ):
         yield InProcessDriver(server, portal)
+
+
+@contextmanager
+def opened_driver(setup: Setup, storages: Storages, folder: Path) -> Iterator[Driver]:
+    """Run a server of two regions."""
+    regions = ("us-east-1", "eu-west-1")
+    with storages.opened(setup.storage) as flags:
+        if setup.reach == "in process":
+            with in_process_driver(folder, regions=regions, flags=flags) as in_process:
+                yield in_process
+        else:
+            options = [word for region in regions for word in ("--region", region)]
+            with running_server(folder, options=options, settings=variables(flags)) as server:
+                yield WireDriver(server)
+
+
+def variables(flags: Flags) -> dict[str, str]:
+    """Return settings as the variables that a server program reads."""
+    return {f"OPENECR_{name.upper()}": value for name, value in flags.items()}

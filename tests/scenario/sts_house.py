@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from tests.issuers import AUDIENCE, Issuer, running_issuer
 from tests.running import plain_environment, running_server
-from tests.scenario.drivers import ACCOUNT, Driver, WireDriver, in_process_driver
+from tests.scenario.drivers import ACCOUNT, Driver, WireDriver, in_process_driver, variables
+from tests.scenario.storages import SETUPS, Flags, Setup, Storages
 
 OTHER = "999999999999"
 LOOPBACK = "127.0.0.0/8"
@@ -72,13 +74,22 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["in process", "over the wire"])
+@pytest.fixture(scope="module", params=SETUPS, ids=str)
 def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
+    request: pytest.FixtureRequest,
+    storages: Storages,
+    tmp_path_factory: pytest.TempPathFactory,
+    issuer: Issuer,
 ) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("sts")
-    if request.param == "in process":
+    with storages.opened(request.param.storage) as storage:
+        yield from opened_house(request.param, storage, tmp_path_factory.mktemp("sts"), issuer)
+
+
+def opened_house(setup: Setup, storage: Flags, folder: Path, issuer: Issuer) -> Iterator[House]:
+    """Run a server that trusts the issuer, and put in what every story wants."""
+    if setup.reach == "in process":
         flags = {
+            **storage,
             "oidc_issuers": (issuer.url,),
             "oidc_ca_file": str(issuer.ca_file),
             "oidc_private_networks": (LOOPBACK,),
@@ -88,7 +99,8 @@ def house(
             yield settled(driver, issuer, (other.access_key_id, other.secret))
     else:
         options = ["--oidc-issuer", issuer.url, "--oidc-ca-file", str(issuer.ca_file)]
-        with running_server(folder, options=[*options, "--oidc-private-network", LOOPBACK]) as server:
+        options += ["--oidc-private-network", LOOPBACK]
+        with running_server(folder, options=options, settings=variables(storage)) as server:
             command = [sys.executable, "-m", "openecr", "accounts", "create", OTHER, "--json"]
             told = subprocess.check_output([*command, "--data", str(server.data)], env=plain_environment())
             key = json.loads(told)

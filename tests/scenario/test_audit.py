@@ -24,6 +24,7 @@ from tests.running import plain_environment, running_server
 from tests.scenario.audit_story import IMAGE, NEVER_SUCCEED, STEPS, Day
 from tests.scenario.drivers import ACCOUNT, InProcessDriver, authorization, in_process_driver
 from tests.scenario.images import MANIFEST_TYPE, Registry, SmallImage, digest_of
+from tests.scenario.storages import Flags
 
 STRANGER = "111122223333"
 EVERYTHING = PageRequest(limit=10_000)
@@ -39,10 +40,11 @@ class TickingClock(MovableClock):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
+def server(storage: Flags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
     folder = tmp_path_factory.mktemp("audit")
     regions = ("us-east-1", "eu-west-1")
-    with in_process_driver(folder, regions=regions, clock=TickingClock(SystemClock().now())) as driver:
+    clock = TickingClock(SystemClock().now())
+    with in_process_driver(folder, regions=regions, clock=clock, flags=storage) as driver:
         yield driver
 
 

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import urllib.parse
+from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.scenario.drivers import ACCOUNT, Driver, authorization
+from tests.scenario.drivers import ACCOUNT, Driver, authorization, opened_driver
 from tests.scenario.images import (
     CONFIG_TYPE,
     INDEX_TYPE,
@@ -17,6 +18,15 @@ from tests.scenario.images import (
     digest_of,
     error_of,
 )
+from tests.scenario.storages import EVERY_SETUP, Storages
+
+
+@pytest.fixture(scope="module", params=EVERY_SETUP, ids=str)
+def driver(
+    request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
+    with opened_driver(request.param, storages, tmp_path_factory.mktemp("faces")) as opened:
+        yield opened
 
 
 def _registry(driver: Driver, repository: str, **settings: object) -> Registry:

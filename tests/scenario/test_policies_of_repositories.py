@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization, in_process_driver
 from tests.scenario.images import Registry, SmallImage, digest_of, error_of
+from tests.scenario.storages import Flags
 
 STRANGER = "111122223333"
 ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
@@ -32,8 +33,8 @@ def told(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
-    with in_process_driver(tmp_path_factory.mktemp("policies")) as driver:
+def server(storage: Flags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
+    with in_process_driver(tmp_path_factory.mktemp("policies"), flags=storage) as driver:
         yield driver
 
 

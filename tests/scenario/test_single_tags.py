@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.scenario.drivers import ACCOUNT, REGION, Answer, InProcessDriver, authorization, in_process_driver
 from tests.scenario.images import INDEX_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
+from tests.scenario.storages import Flags
 
 ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
 EVERYTHING = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
@@ -32,8 +33,8 @@ Users = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
-    with in_process_driver(tmp_path_factory.mktemp("tags")) as driver:
+def server(storage: Flags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
+    with in_process_driver(tmp_path_factory.mktemp("tags"), flags=storage) as driver:
         yield driver
 
 

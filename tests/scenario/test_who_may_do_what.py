@@ -7,13 +7,15 @@ from botocore.exceptions import ClientError
 
 from tests.scenario.drivers import ACCOUNT, InProcessDriver, authorization, in_process_driver
 from tests.scenario.images import MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
+from tests.scenario.storages import Flags
 
 STRANGER = "111122223333"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
-    with in_process_driver(tmp_path_factory.mktemp("who"), regions=("us-east-1", "eu-west-1")) as driver:
+def server(storage: Flags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessDriver]:
+    folder, regions = tmp_path_factory.mktemp("who"), ("us-east-1", "eu-west-1")
+    with in_process_driver(folder, regions=regions, flags=storage) as driver:
         yield driver
 
 

@@ -31,16 +31,11 @@ def migrate(*, check: bool, **flags: Any) -> None:
         )
     found = asyncio.run((examine_postgresql if check else migrate_postgresql)(url.text))
     is_behind = found in {SchemaState.EMPTY, SchemaState.OLDER}
-    match found:
-        case SchemaState.EMPTY:
-            told = "empty: a server, or this command without --check, makes the schema" if check else "made"
-        case SchemaState.OLDER:
-            told = "an earlier version's" if check else "brought up to date"
-        case SchemaState.NEWER:
-            told = "a newer version's, which this one can work with"
-        case SchemaState.CURRENT:
-            told = "up to date"
-    click.echo(
-        f"the schema of {url} is {told}" if check or not is_behind else f"the schema of {url} was {told}"
-    )
+    told = {
+        SchemaState.EMPTY: "is not made yet" if check else "was made",
+        SchemaState.OLDER: "is an earlier version's" if check else "was brought up to date",
+        SchemaState.NEWER: "is a newer version's, which this one can work with",
+        SchemaState.CURRENT: "is up to date",
+    }
+    click.echo(f"the schema of {url} {told[found]}")
     sys.exit(1 if check and is_behind else 0)
