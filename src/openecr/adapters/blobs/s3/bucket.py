@@ -90,7 +90,10 @@ class Bucket:
         return body
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove up to 1,000 objects; one that is not there is fine. Raises CallFailed where one stays."""
+        """Remove several objects, at most as many as a page has; one that is not there is fine.
+
+        Raises CallFailed where one stays.
+        """
         found = self._client.delete_objects(
             Bucket=self._options.bucket,
             Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
@@ -146,9 +149,14 @@ class Bucket:
     # --- lists ---
 
     def list_page(self, after: str | None) -> tuple[list[str], str | None]:
-        """Return up to 1,000 names, and what to ask the next page with."""
+        """Return a page of names, and what to ask the next page with."""
         more = {} if after is None else {"ContinuationToken": after}
-        found = self._client.list_objects_v2(Bucket=self._options.bucket, Prefix=self._options.prefix, **more)
+        found = self._client.list_objects_v2(
+            Bucket=self._options.bucket,
+            Prefix=self._options.prefix,
+            MaxKeys=self._options.bounds.names,
+            **more,
+        )
         names = [self._name(each["Key"]) for each in found.get("Contents", ())]
         return names, found.get("NextContinuationToken") if found.get("IsTruncated") else None
 

@@ -58,6 +58,8 @@ class Bounds:
 
     copies_in_flight: int = 4
     read_bytes: int = 1 * MIB
+    names: int = 1000
+    """What one call lists or removes, which S3 does not let be more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

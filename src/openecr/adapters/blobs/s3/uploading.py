@@ -1,7 +1,8 @@
 """A part of an upload on its way: small ones as one object at the end, larger ones in pieces as they come.
 
 Memory has a bound per upload (a piece that fills, two under way) and one in all. An upload waits for a piece's memory
-before it fills one, and holds nothing unfilled while it waits: so those that wait never keep each other waiting.
+before it begins one, and holds no piece that is not full while it waits: so those that wait never keep each other
+waiting.
 """
 
 import asyncio
@@ -88,8 +89,9 @@ class ObjectSink:
 
     async def admit(self, size_bytes: int) -> None:
         """Wait for room. Raises StorageFull, Unavailable."""
-        self._admitted_bytes += size_bytes
-        while self._admitted_bytes > max(self._room_bytes, BATCH_BYTES):
+        before, self._admitted_bytes = self._admitted_bytes, self._admitted_bytes + size_bytes
+        # A batch may reach a little into the next piece: waiting with a piece that it would fill could last for ever.
+        while self._admitted_bytes > BATCH_BYTES and before >= self._room_bytes:
             await self._memory.take()
             self._rooms += 1
             self._room_bytes += self._bounds.part_bytes
