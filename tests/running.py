@@ -70,7 +70,7 @@ class RunningServer:
         self.tls = tls
         self._options = list(options)
         self._wrapper = list(wrapper)
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] | None = None
 
@@ -109,7 +109,7 @@ class RunningServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=plain_environment() | self._settings,
+                env=plain_environment() | self.settings,
                 start_new_session=True,
             )
         _live.append(self)
