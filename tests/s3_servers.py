@@ -150,14 +150,14 @@ class S3Server:
         )
 
     def settings(self, bucket: str) -> dict[str, str]:
-        """Return the variables that have a server of ours use a bucket."""
+        """Return the settings, by their names, that have a server of ours use a bucket."""
         return {
-            "OPENECR_BLOBS": f"s3://{bucket}/blobs",
-            "OPENECR_S3_ENDPOINT": self.endpoint,
-            "OPENECR_S3_REGION": self.region,
-            "OPENECR_S3_PATH_STYLE": "true",
-            "OPENECR_S3_ACCESS_KEY_ID": self.access_key_id,
-            "OPENECR_S3_SECRET_ACCESS_KEY": self.secret_access_key,
+            "blobs": f"s3://{bucket}/blobs",
+            "s3_endpoint": self.endpoint,
+            "s3_region": self.region,
+            "s3_path_style": "true",
+            "s3_access_key_id": self.access_key_id,
+            "s3_secret_access_key": self.secret_access_key,
         }
 
 

@@ -5,6 +5,8 @@ import http.client
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
+from openecr.store.scrubbing import list_stored
 from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
 from tests.running import RunningServer, running_server
@@ -129,9 +132,17 @@ class InProcessDriver:
         clock.move(seconds=-2 * days * 86_400)
 
     def stores(self, content: bytes) -> bool:
-        """Tell whether any file of the blob store holds these bytes."""
-        files = (path for path in (self.server.folder / "blobs").glob("*/*") if path.is_file())
-        return any(path.read_bytes() == content for path in files)
+        """Tell whether the blob store holds a blob. Whatever it holds must be a blob's: nothing is left behind."""
+        blobs, locations = self._portal.call(self._stored)
+        assert locations <= set(blobs)
+        return sha256(content).hexdigest() in {blobs[location] for location in locations}
+
+    async def _stored(self) -> tuple[dict[str, str], set[str]]:
+        """Digests of the blobs that the database knows, by location, and all locations where something is."""
+        scrubbing = self.server.parts.scrubbing
+        rows = await scrubbing._database.scan(partial(list_stored, after=0, limit=1000))
+        blobs = {blob.location: blob.digest.encoded for blob in rows}
+        return blobs, {location async for location in scrubbing._store.iterate()}
 
     async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         path, _, query = target.partition("?")

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from openecr.store.postgres_migrating import migrate_postgresql
 from tests.contract.databases import PostgresServer, postgres_server
+from tests.s3_servers import S3Server, swift_server
 
 Flags = Mapping[str, str]
 """Settings by their names; nothing means the data folder."""
@@ -43,6 +44,17 @@ class Storages:
         yield {"database": self.postgres.dsn(name)}
         self.postgres.drop(name)
 
+    @cached_property
+    def swift(self) -> S3Server:
+        """A server of S3's protocol."""
+        return self._stack.enter_context(swift_server())
+
+    @contextmanager
+    def postgresql_and_s3(self) -> Iterator[Flags]:
+        """PostgreSQL and a bucket."""
+        with self.postgresql() as database:
+            yield {**database, **self.swift.settings(self.swift.make_bucket())}
+
     @contextmanager
     def folder(self) -> Iterator[Flags]:
         """SQLite and files."""
@@ -52,6 +64,7 @@ class Storages:
 KINDS: Mapping[str, Callable[[Storages], AbstractContextManager[Flags]]] = {
     "SQLite": Storages.folder,
     "PostgreSQL": Storages.postgresql,
+    "PostgreSQL and S3": Storages.postgresql_and_s3,
 }
 
 
@@ -67,5 +80,9 @@ class Setup:
 
 
 SETUPS = (*(Setup("in process", kind) for kind in KINDS), Setup("over the wire", "SQLite"))
-EVERY_SETUP = (*SETUPS, Setup("over the wire", "PostgreSQL"))
+EVERY_SETUP = (
+    *SETUPS,
+    Setup("over the wire", "PostgreSQL"),
+    Setup("over the wire", "PostgreSQL and S3"),
+)
 """Starting programs takes long: only some scenarios meet each kind of storage over the wire."""
