@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from openecr.application.limits import Limits
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
-from openecr.store import blobs, doomed, images, large_sessions, pulls, purging, uploads
+from openecr.store import blobs, doomed, garbage, images, large_sessions, pulls, purging, uploads
 from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
+from openecr.store.garbage import Garbage
 
 SECOND = 1_000_000
 STEP_ROWS = 200
@@ -67,6 +68,11 @@ class Collection:
     def rare_steps(self) -> Mapping[str, Step]:
         """Return the steps that look at all of something and free little: worth running far less often."""
         return {"prune-pull-times": self.prune_pull_times}
+
+    async def preview(self) -> Garbage:
+        """Return what would go now."""
+        now = self._clock.now()
+        return await self._database.scan(lambda connection: garbage.count(connection, now=now))
 
     async def collect(self) -> None:
         """Run every step until none has more to do."""

@@ -86,6 +86,13 @@ class Jobs:
         """Return jobs, at most a thousand."""
         return await self._database.scan(partial(jobs.list_after, after=0, limit=LIST_MAX_JOBS))
 
+    async def enqueue(self, kind: str, *, unique_key: str) -> None:
+        """Add a job, unless an open one has the same key."""
+        now = self._clock.now()
+        await self._database.write(
+            lambda connection: jobs.enqueue(connection, kind, now=now, unique_key=unique_key)
+        )
+
     async def retry(self, job_id: int) -> None:
         """Try a dead job again. Raises OperatorError."""
         now = self._clock.now()

@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from openecr.cli.options import read_settings, setting_options
-from openecr.domain.errors import OperatorError
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -55,27 +54,19 @@ def _instant(text: str) -> int:
 @setting_options(only=("data",))
 def audit(*, as_json: bool, **flags: Any) -> None:
     """Print who did what, the oldest first: calls, logins, pushes, pulls, deletions and denials."""
+    from openecr.cli.control import ask_server
     from openecr.web.control import Command
 
     wanted = {name: flags.pop(name) for name in ("since", "until", "principal", "repository", "account")}
     data: Path = read_settings(flags).data
     after: str | None = None
     while True:
-        answer = _ask(data, Command(command="audit", after=after, **wanted))
+        answer = ask_server(data, Command(command="audit", after=after, **wanted))
         for event in answer["events"]:
             click.echo(msgspec.json.encode(event).decode() if as_json else _line(event))
         after = answer["after"]
         if after is None:
             return
-
-
-def _ask(data: Path, command: Any) -> dict[str, Any]:  # noqa: ANN401 -- its class is imported when it is needed
-    from openecr.cli.control import ask
-
-    answer = ask(data, command)
-    if answer is None:
-        raise OperatorError(message=f"no server runs on {data}")
-    return answer
 
 
 def _line(event: dict[str, Any]) -> str:

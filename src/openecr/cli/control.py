@@ -31,6 +31,14 @@ def ask(data: Path, command: Command) -> dict[str, Any] | None:
             raise OperatorError(message=f"the server did not answer through {path}: {error}") from error
 
 
+def ask_server(data: Path, command: Command) -> dict[str, Any]:
+    """Return the live server's answer. Raises OperatorError, also where none runs on the folder."""
+    answer = ask(data, command)
+    if answer is None:
+        raise OperatorError(message=f"no server runs on {data}")
+    return answer
+
+
 def _exchange(connection: socket.socket, command: Command) -> dict[str, Any]:
     connection.sendall(msgspec.json.encode(command) + b"\n")
     with connection.makefile("rb") as lines:

@@ -7,7 +7,6 @@ import click
 import msgspec
 
 from openecr.cli.options import read_settings, setting_options
-from openecr.domain.errors import OperatorError
 
 _ALLOW, _EXPLICIT_DENY = "ALLOW", "EXPLICIT_DENY"
 
@@ -26,16 +25,15 @@ def explain(*, as_json: bool, context: tuple[str, ...], **flags: Any) -> None:
     Of a request that was denied it is that very decision; of a principal, action and resource the one that would be
     made now.
     """
-    from openecr.cli.control import ask
+    from openecr.cli.control import ask_server
     from openecr.web.control import Command, Question
 
     wanted = {name: flags.pop(name) for name in ("request_id", "principal", "action", "resource")}
     if not wanted["request_id"] and not (wanted["principal"] and wanted["action"]):
         raise click.UsageError("give --request, or --principal and --action")
     data: Path = read_settings(flags).data
-    answer = ask(data, Command(command="explain", question=Question(**wanted, context=_keys(context))))
-    if answer is None:
-        raise OperatorError(message=f"no server runs on {data}")
+    question = Question(**wanted, context=_keys(context))
+    answer = ask_server(data, Command(command="explain", question=question))
     click.echo(msgspec.json.encode(answer).decode() if as_json else "\n".join(_lines(answer)))
 
 

@@ -15,6 +15,7 @@ from openecr.cli.policies import policies
 from openecr.cli.running import status, stop
 from openecr.cli.serve import serve
 from openecr.cli.settings import settings_command
+from openecr.cli.work import blobs, gc, jobs, scrub, worker
 from openecr.domain.errors import OperatorError
 from openecr.settings import SettingsError
 
@@ -50,14 +51,19 @@ for command in (
     env,
     accounts,
     audit,
+    blobs,
     doctor,
     explain,
+    gc,
+    jobs,
     migrate,
     policies,
+    scrub,
     settings_command,
     status,
     stop,
     version,
+    worker,
 ):
     cli.add_command(command)
 

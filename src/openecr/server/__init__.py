@@ -2,5 +2,6 @@
 
 from openecr.server.composition import Parts, compose
 from openecr.server.serving import Started, run
+from openecr.server.working import run_worker
 
-__all__ = ["Parts", "Started", "compose", "run"]
+__all__ = ["Parts", "Started", "compose", "run", "run_worker"]

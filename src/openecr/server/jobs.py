@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 
 from openecr.application.scrubbing import Scrubbing, resumed
 from openecr.jobs.routines import Routine
 from openecr.jobs.worker import Handler, Kind, Run
 from openecr.server.composition import Parts
+from openecr.web.work_commands import REMOVE_ORPHANS
 
 _AUDIT_SECONDS = 0.5
 """What was noted for the trail is written within a second."""
@@ -44,6 +46,13 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
             every_seconds=scrub_seconds,
             first_seconds=scrub_seconds,
         ),
+        Kind(
+            name="audit-blobs",
+            run=_audit(parts.scrubbing),
+            every_seconds=scrub_seconds,
+            first_seconds=scrub_seconds,
+        ),
+        Kind(name=REMOVE_ORPHANS, run=_alone(partial(parts.scrubbing.audit, remove_orphans=True))),
     )
 
 
@@ -77,5 +86,14 @@ def _scrub(scrubbing: Scrubbing) -> Handler:
             run.payload = asdict(report)
             if not await run.save():
                 return
+
+    return handle
+
+
+def _audit(scrubbing: Scrubbing) -> Handler:
+    """What was found stays in the payload until the next run."""
+
+    async def handle(run: Run) -> None:
+        run.payload = asdict(await scrubbing.audit(remove_orphans=False))
 
     return handle

@@ -36,6 +36,7 @@ from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
 from openecr.web.granian_server import make_server
 from openecr.web.rsgi import RsgiApplication
+from openecr.web.work_commands import WorkCommands
 
 _LOG = structlog.get_logger(__name__)
 
@@ -90,11 +91,6 @@ def _certificate(settings: Settings, data: Path) -> tls.TlsFiles | None:
         addresses=(settings.host,),
     )
     return tls.ensure_certificate(data, names, now_at=SystemClock().now())
-
-
-async def _run_worker(parts: Parts, *, is_alone: bool) -> None:
-    """Claim jobs. `is_alone`: of an embedded server's database there is no other worker."""
-    await Worker(parts.jobs, kinds_of(parts), ids=SystemIds()).run(is_alone=is_alone)
 
 
 class _Serving:
@@ -158,7 +154,9 @@ class _Serving:
         async with anyio.create_task_group() as group:
             group.start_soon(partial(run_routines, *routines_of(parts), *routines))
             if self._settings.worker:
-                group.start_soon(partial(_run_worker, parts, is_alone=self._settings.database is None))
+                worker = Worker(parts.jobs, kinds_of(parts), ids=SystemIds())
+                # Of an embedded server's database there is no other worker.
+                group.start_soon(partial(worker.run, is_alone=self._settings.database is None))
 
     async def _shut_down(
         self,
@@ -216,6 +214,7 @@ class _Serving:
             key_changed=lambda key: self._key_changed(parts, key),
             audit=parts.trail.lookup,
             explanations=parts.explanations,
+            work=WorkCommands(jobs=parts.jobs, collection=parts.collection),
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,
                 "pid": str(os.getpid()),

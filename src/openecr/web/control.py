@@ -21,6 +21,7 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError, Unavailable
 from openecr.domain.pages import PageRequest
 from openecr.web.audit_commands import page_of_events
+from openecr.web.work_commands import WorkCommand, WorkCommands
 
 LINE_MAX_BYTES = 64 * 1024
 ACCOUNTS_PER_PAGE = 100
@@ -46,7 +47,7 @@ class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One question. `account` is for the commands on one account, `after` continues a list.
 
     `principals` are those of which it is asked whether they are known. `since` and `until` (instants), `principal` and
-    `repository` say which events of the audit trail are wanted.
+    `repository` say which events of the audit trail are wanted. `work` is about background work.
     """
 
     command: Literal[
@@ -58,6 +59,7 @@ class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         "principals",
         "status",
         "stop",
+        "work",
     ]
     account: str = ""
     after: str | None = None
@@ -67,6 +69,7 @@ class Command(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     repository: str | None = None
     question: Question = Question()
     principals: tuple[str, ...] = ()
+    work: WorkCommand = WorkCommand(command="list")
 
     @property
     def search(self) -> Search:
@@ -116,7 +119,7 @@ class AccountCommands:
                 return _told(key)
             case "account-list":
                 return await self._list(command.after)
-            case "audit" | "explain" | "principals" | "status" | "stop":
+            case "audit" | "explain" | "principals" | "status" | "stop" | "work":
                 raise OperatorError(message="no server runs on this data folder")
 
     async def _list(self, after: str | None) -> dict[str, Any]:
@@ -148,6 +151,7 @@ class ControlServer:
         key_changed: Callable[[RootKey], None],
         audit: AuditLookup,
         explanations: Explanations,
+        work: WorkCommands,
         status: Callable[[], Mapping[str, str]],
     ) -> None:
         """`stop` ends the server, `key_changed` hears of a rotated root key, `status` says what is told of it."""
@@ -156,6 +160,7 @@ class ControlServer:
         self._stop = stop
         self._audit = audit
         self._explanations = explanations
+        self._work = work
         self._status = status
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -225,6 +230,13 @@ class ControlServer:
                 return await page_of_events(self._audit, command.search, command.after)
             case "explain":
                 return dict(await self._explain(command.question))
+            case "work":
+                return await self._work.obey(command.work)
+            case _:
+                return await self._short(command)
+
+    async def _short(self, command: Command) -> dict[str, Any]:
+        match command.command:
             case "principals":
                 return {"unknown": await self._explanations.unknown_principals(command.principals)}
             case "stop":

@@ -14,13 +14,17 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.ids import SystemIds
 from openecr.adapters.keys import MasterKeyRing
 from openecr.application.accounts import FIRST_ACCOUNT_ID, Accounts
 from openecr.application.audit_lookup import AuditLookup
 from openecr.application.authorization import Authorizer
+from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
+from openecr.application.jobs import Jobs
+from openecr.application.limits import Limits
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
@@ -34,6 +38,7 @@ from openecr.web.control import (
     Question,
     short_address,
 )
+from openecr.web.work_commands import WorkCommands
 
 ACCOUNT = "111111111111"
 
@@ -77,6 +82,16 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
             lookup=lookup,
             clock=SystemClock(),
             region="us-east-1",
+        ),
+        work=WorkCommands(
+            jobs=Jobs(database=database, clock=SystemClock()),
+            collection=Collection(
+                database=database,
+                activity=database,
+                blobs=FileBlobStore(data / "blobs", min_free_bytes=0, min_free_ratio=0),
+                clock=SystemClock(),
+                limits=Limits(),
+            ),
         ),
         status=lambda: {"pid": "7"},
     )

@@ -1,0 +1,178 @@
+"""`openecr jobs`, `gc`, `scrub`, `blobs` and `worker`: background work, seen and moved by the operator."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from openecr.cli.options import read_settings, setting_options
+
+_POLL_SECONDS = 0.5
+COLLECTION = ("purge-repositories", "expire-uploads", "expire-sessions", "collect-blobs", "remove-bytes")
+"""In the order in which one leaves work to the next."""
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_SECOND = 1_000_000
+
+
+@click.group()
+def jobs() -> None:
+    """See background work, and what failed."""
+
+
+@jobs.command("list")
+@_AS_JSON
+@setting_options(only=("data",))
+def list_jobs(*, as_json: bool, **flags: Any) -> None:
+    """Print every job: its id, kind, state, attempts, when it runs, and its last error."""
+    found = _jobs(read_settings(flags).data)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for job in found:
+        told = (job["id"], job["kind"], job["state"], job["attempts"], _instant(job["run_at"]))
+        click.echo("  ".join(map(str, (*told, job["last_error"] or "-"))))
+
+
+@jobs.command()
+@click.argument("job", type=click.IntRange(1))
+@setting_options(only=("data",))
+def retry(*, job: int, **flags: Any) -> None:
+    """Try a dead job again."""
+    _ask(read_settings(flags).data, "retry", job=job)
+
+
+@jobs.command()
+@click.argument("job", type=click.IntRange(1))
+@setting_options(only=("data",))
+def cancel(*, job: int, **flags: Any) -> None:
+    """Remove a job; who runs it loses it."""
+    _ask(read_settings(flags).data, "cancel", job=job)
+
+
+@jobs.command("run")
+@click.argument("kind")
+@setting_options(only=("data",))
+def run_kind(*, kind: str, **flags: Any) -> None:
+    """Do now what is done again and again, and wait for its end."""
+    _run(read_settings(flags).data, (kind,))
+
+
+@click.command()
+@click.option("--run", "runs", is_flag=True, help="Remove it, and wait until it is gone.")
+@_AS_JSON
+@setting_options(only=("data",))
+def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
+    """Print what collection would remove now: deleted repositories, late uploads, and blobs that no image needs."""
+    data = read_settings(flags).data
+    found = _ask(data, "garbage")["garbage"]
+    click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(_garbage(found)))
+    if runs:
+        for kind in COLLECTION:
+            click.echo(f"{kind} ...", err=True)
+            _run(data, (kind,))
+        click.echo("\n".join(["left:", *_garbage(_ask(data, "garbage")["garbage"])]), err=True)
+
+
+@click.command()
+@setting_options(only=("data",))
+def scrub(**flags: Any) -> None:
+    """Read every blob again and compare it with its digest. Ends with status 1 where one is lost.
+
+    A lost blob answers 404 until it is uploaded again.
+    """
+    data = read_settings(flags).data
+    report = _run(data, ("scrub",))["scrub"]
+    click.echo(
+        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
+    )
+    for digest in report["lost"]:
+        click.echo(f"lost {digest}")
+    sys.exit(1 if report["lost"] else 0)
+
+
+@click.group()
+def blobs() -> None:
+    """Look after stored bytes."""
+
+
+@blobs.command()
+@click.option("--remove-orphans", is_flag=True, help="Let the next collection remove what nobody names.")
+@setting_options(only=("data",))
+def audit(*, remove_orphans: bool, **flags: Any) -> None:
+    """Compare the blob store with the database. Ends with status 1 where bytes are missing.
+
+    Orphans are stored bytes that no row of the database names. After a database was restored from a backup they may
+    be of images that the backup does not know.
+    """
+    data = read_settings(flags).data
+    if remove_orphans:
+        _ask(data, "remove-orphans")
+        while any(job["kind"] == "remove-orphans" and job["state"] != "dead" for job in _jobs(data)):
+            time.sleep(_POLL_SECONDS)
+        _run(data, ("remove-bytes",))
+    report = _run(data, ("audit-blobs",))["audit-blobs"]
+    click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
+    for location in report["orphans_told"]:
+        click.echo(f"orphan {location}")
+    for digest in report["missing"]:
+        click.echo(f"missing {digest}")
+    sys.exit(1 if report["missing"] else 0)
+
+
+@click.command()
+@setting_options()
+def worker(**flags: Any) -> None:
+    """Do background work of a PostgreSQL database without serving, until Ctrl-C or SIGTERM."""
+    settings = read_settings(flags)
+    from openecr.adapters.logs import configure_logging
+    from openecr.server import run_worker
+
+    configure_logging(log_format=settings.log_format, level=settings.log_level)
+    sys.exit(run_worker(settings))
+
+
+def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Let schedules run now, wait until each has ended once more, and return their payloads by kind."""
+    from openecr.adapters.clocks import SystemClock
+
+    begun_at = SystemClock().now()
+    _ask(data, "run", kinds=kinds)
+    while True:
+        found = {job["kind"]: job for job in _jobs(data) if job["every_seconds"] is not None}
+        if all((found[kind]["ended_at"] or 0) >= begun_at for kind in kinds):
+            return {kind: found[kind]["payload"] for kind in kinds}
+        for kind in kinds:
+            if found[kind]["last_error"] is not None:
+                click.echo(f"{kind}: {found[kind]['last_error']}", err=True)
+        time.sleep(_POLL_SECONDS)
+
+
+def _jobs(data: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _ask(data, "list")["jobs"]
+    return found
+
+
+def _ask(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+    from openecr.cli.control import ask_server
+    from openecr.web.control import Command
+    from openecr.web.work_commands import WorkCommand
+
+    return ask_server(data, Command(command="work", work=WorkCommand(command=command, **parameters)))
+
+
+def _garbage(found: dict[str, Any]) -> list[str]:
+    return [
+        f"deleted repositories  {found['repositories']}",
+        f"late uploads          {found['uploads']}",
+        f"links                 {found['links']}",
+        *(f"blobs in {region}    {count} ({size} bytes)" for region, (count, size) in found["blobs"].items()),
+        f"bytes to remove now   {found['doomed']} locations ({found['doomed_later']} later)",
+    ]
+
+
+def _instant(microseconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(microseconds / _SECOND))
