@@ -154,6 +154,7 @@ class City:
             clock=self.clock,
             ids=ids,
             limits=Limits(),
+            encrypt_at_rest=True,
             token_end=TokenEnd.ALONE,
             identity_providers=OidcProviders(clock=self.clock),
             issuers=(),

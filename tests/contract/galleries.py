@@ -142,7 +142,14 @@ class Gallery:
             for name in names:
                 wanted = Digest.of(name.encode())
                 content = blobs.keep(
-                    connection, REGISTRY.region, wanted, size_bytes=len(name), location=str(wanted), now=NOW
+                    connection,
+                    REGISTRY.region,
+                    wanted,
+                    size_bytes=len(name),
+                    location=str(wanted),
+                    header=None,
+                    sealed_key=None,
+                    now=NOW,
                 )
                 blobs.link(connection, repository_id, wanted, content.blob_id, grace_until=NOW)
 

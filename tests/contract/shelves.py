@@ -14,6 +14,8 @@ from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
 from openecr.application.account_settings import AccountSettings
 from openecr.application.blobs import Blobs
 from openecr.application.collection import Collection
+from openecr.application.contents import Contents
+from openecr.application.data_keys import DataKeys
 from openecr.application.images import Images, PutImage, PutRules
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -45,7 +47,17 @@ from tests.contract.galleries import NOW, grant_for, image_of
 LIMITS = Limits(layer_part_min_bytes=10, upload_idle_seconds=100, link_grace_seconds=1_000, doomed_seconds=50)
 NO_GRACE = replace(LIMITS, link_grace_seconds=0, doomed_seconds=0)
 
-ALL_BLOBS = Statement(select(BLOBS.c.location, BLOBS.c.digest, BLOBS.c.size_bytes, BLOBS.c.state))
+ALL_BLOBS = Statement(
+    select(
+        BLOBS.c.location,
+        BLOBS.c.digest,
+        BLOBS.c.size_bytes,
+        BLOBS.c.state,
+        BLOBS.c.id,
+        BLOBS.c.header,
+        BLOBS.c.sealed_key,
+    )
+)
 ALL_PARTS = Statement(select(UPLOAD_PARTS.c.location, UPLOAD_PARTS.c.size_bytes))
 ALL_DOOMED = Statement(select(DOOMED.c.location, DOOMED.c.not_before))
 ALL_UPLOADS = Statement(select(UPLOADS.c.id))
@@ -58,7 +70,7 @@ NEEDED = Statement(
     .join_from(IMAGE_BLOBS, LINKS, _OF_IMAGES, isouter=True)
     .join(BLOBS, LINKS.c.blob_id == BLOBS.c.id, isouter=True)
 )
-SEAL = Statement(
+SET_HEADER = Statement(
     update(BLOBS).where(BLOBS.c.digest == bindparam("the_digest")).values(header=bindparam("the_header"))
 )
 LOSE = Statement(update(BLOBS).where(BLOBS.c.digest == bindparam("the_digest")).values(state="lost"))
@@ -91,6 +103,7 @@ class Shelf:
         database: Database | None = None,
         blobs: BlobStore | None = None,
         files: FileBlobStore | None = None,
+        encrypts: bool = True,
     ) -> None:
         self.database = database or databases.metadata
         self.files = files or FileBlobStore(folder / "blobs", min_free_bytes=0, min_free_ratio=0)
@@ -98,11 +111,13 @@ class Shelf:
         self.clock = MovableClock(NOW)
         self.limits = limits
         self.keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
+        self.data_keys = DataKeys(keys=self.keys, ids=SystemIds(), encrypts=encrypts)
+        self.contents = Contents(store=self.store, data_keys=self.data_keys)
         self.repositories = Repositories(database=self.database, clock=self.clock, limits=limits)
         self.settings = AccountSettings(database=self.database)
         self.uploads = self.another_process()
         self.blobs = Blobs(
-            database=self.database, blobs=self.store, keys=self.keys, clock=self.clock, limits=limits
+            database=self.database, contents=self.contents, keys=self.keys, clock=self.clock, limits=limits
         )
         self.activity = databases.activity
         self.pull_times = PullTimes(database=self.activity, clock=self.clock)
@@ -125,7 +140,13 @@ class Shelf:
     def another_process(self) -> Uploads:
         """Uploads that remember nothing of these."""
         return Uploads(
-            database=self.database, blobs=self.store, clock=self.clock, ids=SystemIds(), limits=self.limits
+            database=self.database,
+            blobs=self.store,
+            contents=self.contents,
+            data_keys=self.data_keys,
+            clock=self.clock,
+            ids=SystemIds(),
+            limits=self.limits,
         )
 
     async def open(self, name: str = "app") -> "Shelf":
@@ -171,10 +192,10 @@ class Shelf:
         """Read all of a blob."""
         return b"".join([chunk async for chunk in self.blobs.open(blob, 0, blob.size_bytes)])
 
-    async def seal(self, digest: Digest, header: bytes) -> None:
+    async def set_header(self, digest: Digest, header: bytes) -> None:
         """Let a row say that its bytes are in a format, as a later version may have left it."""
         await self.database.write(
-            lambda connection: connection.execute(SEAL, the_digest=str(digest), the_header=header)
+            lambda connection: connection.execute(SET_HEADER, the_digest=str(digest), the_header=header)
         )
 
     async def lose(self, digest: Digest) -> None:
@@ -215,11 +236,18 @@ class Shelf:
         named = [row[0] for row in (*blobs, *parts, *doomed)]
         assert stored <= set(named), "a file that the database does not know stays for ever"
         assert len(named) == len(set(named)), "a location has one owner"
-        for location, digest, size_bytes, state in blobs:
+        reader = Contents(store=self.files, data_keys=self.data_keys)
+        for location, digest, size_bytes, state, blob_id, header, sealed_key in blobs:
             if state == "stored":
-                content = self.files.path(location)
-                assert content is not None
-                data = content.read_bytes()
+                blob = StoredBlob(
+                    blob_id=blob_id,
+                    digest=Digest.parse(digest),
+                    size_bytes=size_bytes,
+                    location=location,
+                    header=header,
+                    sealed_key=sealed_key,
+                )
+                data = b"".join([chunk async for chunk in reader.open(blob, 0, size_bytes)])
                 algorithm, _, encoded = digest.partition(":")
                 assert (len(data), hashlib.new(algorithm, data).hexdigest()) == (size_bytes, encoded)
         missing = [digest for digest, location in await self.rows(NEEDED) if location not in stored]

@@ -3,13 +3,13 @@
 import base64
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from openecr.application.account_settings import value_of
 from openecr.application.audit import audited, note
 from openecr.application.authentication import Bearer
+from openecr.application.contents import BlobFile, Contents
 from openecr.application.limits import Limits
 from openecr.application.sessions import Carried
 from openecr.domain.account_settings import AccountSetting
@@ -19,7 +19,6 @@ from openecr.domain.digests import Digest
 from openecr.domain.errors import LayerInaccessible, LayerInUse, LayerNotFound, LinkExpired
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
-from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.keys import KeyRing
 from openecr.store import blobs as blob_rows
@@ -75,10 +74,10 @@ class Blobs:
     """The use cases of stored layers and configs, on both faces."""
 
     def __init__(
-        self, *, database: Database, blobs: BlobStore, keys: KeyRing, clock: Clock, limits: Limits
+        self, *, database: Database, contents: Contents, keys: KeyRing, clock: Clock, limits: Limits
     ) -> None:
         self._database = database
-        self._blobs = blobs
+        self._contents = contents
         self._keys = keys
         self._clock = clock
         self._limits = limits
@@ -100,13 +99,17 @@ class Blobs:
             raise _not_found(repository, str(digest))
         return held.blob
 
-    def path(self, blob: StoredBlob) -> Path | None:
-        """Return the file that holds the blob's bytes in clear, if there is one."""
-        return self._blobs.path(blob.location, header=blob.header)
+    def file(self, blob: StoredBlob) -> BlobFile | None:
+        """Return the file that holds a blob, if there is one. Raises Unavailable."""
+        return self._contents.file(blob)
+
+    async def redirect(self, blob: StoredBlob) -> str | None:
+        """Return a URL at which a client may read the blob from its store, where there is one. Raises Unavailable."""
+        return await self._contents.redirect(blob)
 
     def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read bytes [start, stop) of a blob. Raises Unavailable."""
-        return self._blobs.open(blob.location, start, stop, header=blob.header)
+        return self._contents.open(blob, start, stop)
 
     async def check(
         self, grant: Grant, digests: Sequence[str]

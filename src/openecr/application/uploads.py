@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
+from openecr.application.contents import Contents
+from openecr.application.data_keys import DataKeys
 from openecr.application.limits import Limits
 from openecr.application.running_digests import RunningDigest, RunningDigests
+from openecr.application.upload_ends import SECOND, UploadEnds, check_offset, not_found
 from openecr.domain.blobs import StoredBlob, Upload
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
@@ -28,16 +31,15 @@ from openecr.domain.errors import (
     UploadNotFound,
 )
 from openecr.domain.repositories import Repository
+from openecr.engines.sealing import EXTENTS_MAX
 from openecr.ports.blobs import BlobStore, PartWriter
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import blobs as blob_rows
 from openecr.store import doomed, repositories, uploads
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.uploads import Part
 
-SECOND = 1_000_000
 LOCATION_BYTES = 24
 _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
@@ -79,27 +81,40 @@ class Uploads:
     """The use cases of layer uploads, on both faces."""
 
     def __init__(
-        self, *, database: Database, blobs: BlobStore, clock: Clock, ids: Ids, limits: Limits
+        self,
+        *,
+        database: Database,
+        blobs: BlobStore,
+        contents: Contents,
+        data_keys: DataKeys,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._contents = contents
+        self._data_keys = data_keys
         self._clock = clock
         self._ids = ids
         self._limits = limits
         self._digests = RunningDigests()
+        self._ends = UploadEnds(clock=clock, limits=limits)
 
     async def start(self, grant: Grant, *, algorithm: str | None = None) -> Upload:
         """Open a session; `algorithm` is a hint of the digest to come. Raises LimitExceeded, StorageFull."""
         repository = grant.require_repository()
         await self._blobs.check_space()
+        upload_id = self._ids.uuid()
         upload = Upload(
-            id=self._ids.uuid(),
+            id=upload_id,
             repository_id=repository.id,
             owner=_owner(grant),
             received_bytes=0,
             epoch=0,
             started_at=self._clock.now(),
             expires_at=self._expires_at(),
+            sealed_key=self._data_keys.for_upload(upload_id),
         )
         limit = self._limits.uploads_per_repository
         # Counted outside the unit: an exact count would make every upload wait for every other one.
@@ -121,7 +136,7 @@ class Uploads:
             lambda connection: uploads.find(connection, repository.id, upload_id, _owner(grant))
         )
         if found is None:
-            raise _not_found(repository, upload_id)
+            raise not_found(repository, upload_id)
         return found
 
     async def append(
@@ -163,7 +178,7 @@ class Uploads:
         repository = grant.require_repository()
         if chunks is None:
             upload = await self.get(grant, upload_id)
-            _check_offset(upload, first_byte)
+            check_offset(upload, first_byte)
         else:
             await self._blobs.check_space()
             part = await self._take(repository, upload_id, _owner(grant), first_byte)
@@ -176,19 +191,22 @@ class Uploads:
 
     async def _finish_at_once(self, part: _Part, received: _Received, digest: Digest) -> StoredBlob:
         """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
+        parts = [Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)]
+        seal = self._data_keys.seal_blob(part.upload, parts, digest)
 
         def unit(connection: Connection) -> StoredBlob | InvalidLayerPart | UploadNotFound:
             upload = self._advanced(part, received)
             lost = self._record(connection, part, upload, received.size_bytes)
             if lost is not None:
                 return lost
-            return self._commit(
+            return self._ends.commit(
                 connection,
                 repository=part.repository,
                 upload=upload,
-                parts=[Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)],
+                parts=parts,
                 digest=digest,
                 location=part.location,
+                seal=seal,
             )[0]
 
         blob = await self._database.write(unit)
@@ -208,7 +226,13 @@ class Uploads:
             raise InvalidLayer
         location = await self._store_whole(repository, upload, parts)
         commit = partial(
-            self._commit, repository=repository, upload=upload, parts=parts, digest=digest, location=location
+            self._ends.commit,
+            repository=repository,
+            upload=upload,
+            parts=parts,
+            digest=digest,
+            location=location,
+            seal=self._data_keys.seal_blob(upload, parts, digest),
         )
         blob, is_new = await self._database.write(commit)
         self._digests.forget(upload.id)
@@ -226,8 +250,8 @@ class Uploads:
 
         def unit(connection: Connection) -> None:
             if uploads.find(connection, repository.id, upload_id, _owner(grant)) is None:
-                raise _not_found(repository, upload_id)
-            self._remove(connection, upload_id)
+                raise not_found(repository, upload_id)
+            self._ends.remove(connection, upload_id)
 
         await self._database.write(unit)
         self._digests.forget(upload_id)
@@ -240,14 +264,14 @@ class Uploads:
         """Take the session: whoever held it until now can record nothing any more."""
         location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
-        limit = self._limits.layer_parts
+        limit = min(self._limits.layer_parts, EXTENTS_MAX)
 
         def unit(connection: Connection) -> _Part:
             repositories.require_live(connection, repository)
             found = uploads.find(connection, repository.id, upload_id, owner)
             if found is None:
-                raise _not_found(repository, upload_id)
-            _check_offset(found, first_byte)
+                raise not_found(repository, upload_id)
+            check_offset(found, first_byte)
             if uploads.count_parts(connection, found.id) >= limit:
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
@@ -260,7 +284,11 @@ class Uploads:
     ) -> _Received:
         """Write and make durable."""
         digest = self._digests.at(part.upload)
-        writer = await self._blobs.create_part(part.location, () if digest is None else (digest.update,))
+        writer = await self._blobs.create_part(
+            part.location,
+            () if digest is None else (digest.update,),
+            self._data_keys.sealer(part.upload, part.location),
+        )
         interrupted: UploadInterrupted | None = None
         try:
             try:
@@ -342,7 +370,7 @@ class Uploads:
         """Return what to tell a request whose session was taken, or ended, by another one."""
         found = uploads.find(connection, part.repository.id, part.upload.id, part.upload.owner)
         if found is None:
-            return _not_found(part.repository, part.upload.id)
+            return not_found(part.repository, part.upload.id)
         return InvalidLayerPart(
             upload_id=found.id,
             first_byte=part.upload.received_bytes,
@@ -352,18 +380,13 @@ class Uploads:
     def _expires_at(self) -> int:
         return self._clock.now() + self._limits.upload_idle_seconds * SECOND
 
-    def _remove(self, connection: Connection, upload_id: str, *, kept: str = "") -> None:
-        now = self._clock.now()
-        late = now + self._limits.doomed_seconds * SECOND
-        uploads.remove(connection, upload_id, kept=kept, not_before=now, unfinished_not_before=late)
-
     # --- the commit ---
 
     async def _parts(self, repository: Repository, upload: Upload) -> list[Part]:
         parts = await self._database.scan(lambda connection: uploads.list_parts(connection, upload.id))
         whole = uploads.whole_parts(parts, upload.received_bytes)
         if whole is None:  # the session has gone on, or is gone
-            raise _not_found(repository, upload.id)
+            raise not_found(repository, upload.id)
         return whole
 
     def _check_parts(self, upload: Upload, parts: Sequence[Part]) -> None:
@@ -378,15 +401,15 @@ class Uploads:
         wanted = {digest.algorithm for digest in digests}
         running = self._digests.at(upload)
         if running is None or not wanted <= running.running.keys():
-            running = await self._read_again(parts, wanted)
+            running = await self._read_again(upload, parts, wanted)
         computed = running.digests()
         return next((digest for digest in digests if digest in computed), None)
 
-    async def _read_again(self, parts: Sequence[Part], algorithms: set[str]) -> RunningDigest:
+    async def _read_again(self, upload: Upload, parts: Sequence[Part], algorithms: set[str]) -> RunningDigest:
         """Digest stored parts, after a restart or for an algorithm that nobody announced."""
         running = RunningDigest.of_nothing(algorithms)
         for part in parts:
-            async for chunk in self._blobs.open(part.location, 0, part.size_bytes or 0):
+            async for chunk in self._contents.open_part(upload, part):
                 await asyncio.to_thread(running.update, chunk)
         return running
 
@@ -397,67 +420,7 @@ class Uploads:
         whole = await self._take(repository, upload.id, upload.owner, upload.received_bytes)
         return await self._blobs.assemble([part.location for part in parts], whole.location)
 
-    def _commit(
-        self,
-        connection: Connection,
-        *,
-        repository: Repository,
-        upload: Upload,
-        parts: Sequence[Part],
-        digest: Digest,
-        location: str,
-    ) -> tuple[StoredBlob, bool]:
-        """The only commit point: blob, link and the end of the session, in one transaction.
-
-        Returns whether the repository has the blob only now.
-        """
-        now = self._clock.now()
-        repositories.require_live(connection, repository)
-        current = uploads.find(connection, repository.id, upload.id, upload.owner)
-        if current is None:
-            raise _not_found(repository, upload.id)
-        _check_offset(current, upload.received_bytes)
-        named = uploads.whole_parts(uploads.list_parts(connection, upload.id), upload.received_bytes)
-        assert named == parts, "recorded parts never change"
-        content = blob_rows.keep(
-            connection,
-            repository.registry.region,
-            digest,
-            size_bytes=upload.received_bytes,
-            location=location,
-            now=now,
-        )
-        self._remove(connection, upload.id, kept=content.location)
-        if content.lost_location is not None:
-            late = now + self._limits.doomed_seconds * SECOND
-            doomed.add(connection, [content.lost_location], not_before=late)
-        grace_until = now + self._limits.link_grace_seconds * SECOND
-        is_linked = blob_rows.link(
-            connection, repository.id, digest, content.blob_id, grace_until=grace_until
-        )
-        blob = StoredBlob(
-            blob_id=content.blob_id,
-            digest=digest,
-            size_bytes=upload.received_bytes,
-            location=content.location,
-        )
-        return blob, is_linked or content.lost_location is not None
-
-
-def _check_offset(upload: Upload, first_byte: int | None) -> None:
-    """Raise InvalidLayerPart unless a part that begins there is the next one."""
-    if first_byte is not None and first_byte != upload.received_bytes:
-        raise InvalidLayerPart(
-            upload_id=upload.id, first_byte=first_byte, received_bytes=upload.received_bytes
-        )
-
 
 def _owner(grant: Grant) -> str:
     """Return whose uploads a request may see: sessions of one role share theirs."""
     return f"{grant.caller.account_id}/{grant.caller.unique_id}"
-
-
-def _not_found(repository: Repository, upload_id: str) -> UploadNotFound:
-    return UploadNotFound(
-        upload_id=upload_id, repository_name=repository.name, registry_id=repository.registry.account_id
-    )

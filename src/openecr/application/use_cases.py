@@ -8,6 +8,8 @@ from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens, TokenEnd
 from openecr.application.blobs import Blobs
+from openecr.application.contents import Contents
+from openecr.application.data_keys import DataKeys
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
 from openecr.application.limits import Limits
@@ -42,6 +44,7 @@ class UseCases:
         ids: Ids,
         limits: Limits,
         token_end: TokenEnd,
+        encrypt_at_rest: bool,
         identity_providers: IdentityProviders,
         issuers: Collection[str],
     ) -> None:
@@ -70,8 +73,18 @@ class UseCases:
             clock=clock,
             limits=limits,
         )
-        self.blobs = Blobs(database=database, blobs=store, keys=keys, clock=clock, limits=limits)
-        self.uploads = Uploads(database=database, blobs=store, clock=clock, ids=ids, limits=limits)
+        data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
+        contents = Contents(store=store, data_keys=data_keys)
+        self.blobs = Blobs(database=database, contents=contents, keys=keys, clock=clock, limits=limits)
+        self.uploads = Uploads(
+            database=database,
+            blobs=store,
+            contents=contents,
+            data_keys=data_keys,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+        )
         self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
         self.sts = Sts(database=database, sessions=self.sessions, clock=clock, ids=ids)
         self.web_identities = WebIdentities(database=database, providers=identity_providers, issuers=issuers)

@@ -10,8 +10,9 @@ from openecr.domain.digests import Digest
 class StoredBlob:
     """A blob as one repository holds it.
 
-    `location` is the blob store's own key, `header` what it needs beside it to read a sealed format (None: in clear);
-    `media_type` is what a manifest declares for it, if one does.
+    `location` is the blob store's own key. `header` tells how the stored bytes are sealed (None: they are in clear),
+    `sealed_key` is the key to them, itself sealed: by the server, or where `key_id` names a key of KMS, by the
+    repository's key. `media_type` is what a manifest declares for it, if one does.
     """
 
     blob_id: int
@@ -19,6 +20,8 @@ class StoredBlob:
     size_bytes: int
     location: str
     header: bytes | None = None
+    sealed_key: bytes | None = None
+    key_id: str = ""
     media_type: str | None = None
 
 
@@ -59,7 +62,8 @@ class LayerFailure:
 class Upload:
     """An open upload session. `received_bytes` is the offset at which the next part must start.
 
-    `owner` is the principal (account and unique id) that began it: nobody else's requests find it.
+    `owner` is the principal (account and unique id) that began it: nobody else's requests find it. `sealed_key` is the
+    key of the blob to be, itself sealed; None: its parts are stored in clear.
     """
 
     id: str
@@ -69,3 +73,4 @@ class Upload:
     epoch: int
     started_at: int
     expires_at: int
+    sealed_key: bytes | None = None

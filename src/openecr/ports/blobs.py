@@ -3,10 +3,8 @@
 The store knows no digest, repository or link; the database's commit is the only commit point. A location becomes
 readable content when a committed row names it, and is removed only after no row does.
 
-A row may keep a *header* beside the location. None, which is all that is written today, means that the bytes are stored
-as they came. A sealed format (segments with a nonce each) names itself, its segment size and its key there, so that
-either kind is read for ever; a store refuses a header that it does not know. Positions and lengths are always the
-content's, never the format's.
+What is stored may be sealed: a part's `Sealer` stands between its content and the bytes that are written. A store
+knows nothing of it. Its positions and lengths are those of the stored bytes; `application/contents.py` opens them.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +15,18 @@ Tap = Callable[[bytes], None]
 """Sees every batch of bytes in order, in the thread that writes it (a hash's update, say)."""
 
 
+class Sealer(Protocol):
+    """Makes of a part's content what is stored instead. Used by one thread at a time, in order."""
+
+    def update(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+        """Take content; return what is to be stored now."""
+        ...
+
+    def end(self) -> Sequence[bytes]:
+        """Return what is left to be stored."""
+        ...
+
+
 class PartWriter(Protocol):
     """Writes one part of an upload. Not safe for concurrent use; ends with exactly one of finish or abort."""
 
@@ -25,7 +35,7 @@ class PartWriter(Protocol):
         ...
 
     async def finish(self) -> int:
-        """Return the part's length once it is durable: data and the entry that leads to it.
+        """Return the length of the part's content once it is durable: data and the entry that leads to it.
 
         Raises StorageFull, Unavailable; a failure is final, and asking again fails again.
         """
@@ -39,9 +49,12 @@ class PartWriter(Protocol):
 class BlobStore(Protocol):
     """Durable bytes."""
 
-    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+    async def create_part(
+        self, location: str, taps: Sequence[Tap] = (), sealer: Sealer | None = None
+    ) -> PartWriter:
         """Start a part at a location that was never used. Raises StorageFull below the reserve, Unavailable.
 
+        Taps see the content, what `sealer` makes of it is stored; both work in the threads that write.
         Whether the location is fresh may show only once bytes are written.
         """
         ...
@@ -54,17 +67,12 @@ class BlobStore(Protocol):
         """
         ...
 
-    def open(
-        self, location: str, start: int, stop: int, *, header: bytes | None = None
-    ) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop) of the content in chunks. Raises Unavailable when they cannot be read.
-
-        `header` is what the blob's row keeps of a sealed format; what stands in it is the store's own affair.
-        """
+    def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read stored bytes [start, stop) in chunks. Raises Unavailable when they cannot be read."""
         ...
 
-    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
-        """Return the file that holds exactly these bytes in clear, where there is one for the HTTP server to send."""
+    def path(self, location: str) -> Path | None:
+        """Return the file that holds exactly the stored bytes, where there is one."""
         ...
 
     async def redirect(self, location: str) -> str | None:

@@ -94,6 +94,7 @@ async def compose(
             clock=clock,
             ids=ids,
             limits=limits,
+            encrypt_at_rest=settings.storage_encrypt_at_rest,
             token_end=TokenEnd.WITH_SESSION if settings.tokens_end_with_session else TokenEnd.ALONE,
             identity_providers=_identity_providers(settings, clock),
             issuers=settings.oidc_issuers,

@@ -276,6 +276,15 @@ SETTINGS: tuple[Setting, ...] = (
         default=0.02,
         description="The same as a part of the file system's size. The larger one counts.",
     ),
+    Setting(
+        name="storage_encrypt_at_rest",
+        key="storage.encrypt_at_rest",
+        flag="--storage-encrypt-at-rest",
+        kind=bool,
+        default=True,
+        description="Seal what is uploaded under the server's key ring. Where disks are encrypted already, `false` "
+        "sends files without opening them. What is stored stays as it is, and is read either way.",
+    ),
     *S3_SETTINGS,
     Setting(
         name="worker",

@@ -76,6 +76,7 @@ class Settings:
     oidc_private_networks: tuple[str, ...]
     storage_min_free_bytes: int
     storage_min_free_ratio: float
+    storage_encrypt_at_rest: bool
     s3_endpoint: str | None
     s3_region: str | None
     s3_path_style: bool

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, insert, null, select, tuple_, update
+from sqlalchemy import BindParameter, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
@@ -26,7 +26,16 @@ _MEDIA_TYPE = (
 )
 
 FIND_HELD = Statement(
-    select(_B.id, _B.header, _B.size_bytes, _B.location, _MEDIA_TYPE, _L.grace_until)
+    select(
+        _B.id,
+        _B.header,
+        func.coalesce(_L.sealed_key, _B.sealed_key),
+        _B.key_id,
+        _B.size_bytes,
+        _B.location,
+        _MEDIA_TYPE,
+        _L.grace_until,
+    )
     .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
     .where(
         _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), _B.state == "stored"
@@ -34,12 +43,13 @@ FIND_HELD = Statement(
     is_shared=True,
 )
 FIND_CONTENT = Statement(
-    select(_B.id, _B.location, _B.size_bytes, _B.state).where(
+    select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key).where(
         _B.region == bindparam("region"), _B.key_id == "", _B.digest == bindparam("digest")
     )
 )
 ADD = Statement(
-    insert(BLOBS).returning(_B.id), columns=("region", "digest", "size_bytes", "location", "created_at")
+    insert(BLOBS).returning(_B.id),
+    columns=("region", "digest", "size_bytes", "location", "header", "sealed_key", "created_at"),
 )
 HEAL = Statement(
     update(BLOBS)
@@ -47,7 +57,8 @@ HEAL = Statement(
     .values(
         state="stored",
         location=bindparam("new_location"),
-        header=null(),  # the old one was of the lost bytes
+        header=bindparam("new_header"),
+        sealed_key=bindparam("new_sealed_key"),
         size_bytes=bindparam("new_size_bytes"),
     )
 )
@@ -144,6 +155,8 @@ class Content:
 
     blob_id: int
     location: str
+    header: bytes | None
+    sealed_key: bytes | None
     lost_location: str | None = None
 
 
@@ -173,37 +186,67 @@ def find_held(connection: Connection, repository_id: int, digest: Digest) -> tup
     row = connection.fetch_one(FIND_HELD, repository_id=repository_id, digest=str(digest))
     if row is None:
         return None
-    blob_id, header, size_bytes, location, media_type, grace_until = row
+    blob_id, header, sealed_key, key_id, size_bytes, location, media_type, grace_until = row
     blob = StoredBlob(
         blob_id=blob_id,
         digest=digest,
         size_bytes=size_bytes,
         location=location,
         header=header,
+        sealed_key=sealed_key,
+        key_id=key_id,
         media_type=media_type,
     )
     return blob, grace_until
 
 
 def keep(
-    connection: Connection, region: str, digest: Digest, *, size_bytes: int, location: str, now: int
+    connection: Connection,
+    region: str,
+    digest: Digest,
+    *,
+    size_bytes: int,
+    location: str,
+    header: bytes | None,
+    sealed_key: bytes | None,
+    now: int,
 ) -> Content:
     """Return the content with this digest, making its row, or healing a lost one, with `location`.
 
-    Where content is stored already, its own location is returned and the given one is not kept.
+    Where content is stored already, it stays as it is and what is given is not kept.
     """
     row = connection.fetch_one(FIND_CONTENT, region=region, digest=str(digest))
     if row is None:
         added = connection.fetch_one(
-            ADD, region=region, digest=str(digest), size_bytes=size_bytes, location=location, created_at=now
+            ADD,
+            region=region,
+            digest=str(digest),
+            size_bytes=size_bytes,
+            location=location,
+            header=header,
+            sealed_key=sealed_key,
+            created_at=now,
         )
         assert added is not None
-        return Content(blob_id=added[0], location=location)
-    blob_id, stored_location, _, state = row
+        return Content(blob_id=added[0], location=location, header=header, sealed_key=sealed_key)
+    blob_id, stored_location, state, stored_header, stored_key = row
     if state == "lost":
-        connection.execute(HEAL, blob_id=blob_id, new_location=location, new_size_bytes=size_bytes)
-        return Content(blob_id=blob_id, location=location, lost_location=stored_location)
-    return Content(blob_id=blob_id, location=stored_location)
+        connection.execute(
+            HEAL,
+            blob_id=blob_id,
+            new_location=location,
+            new_header=header,
+            new_sealed_key=sealed_key,
+            new_size_bytes=size_bytes,
+        )
+        return Content(
+            blob_id=blob_id,
+            location=location,
+            header=header,
+            sealed_key=sealed_key,
+            lost_location=stored_location,
+        )
+    return Content(blob_id=blob_id, location=stored_location, header=stored_header, sealed_key=stored_key)
 
 
 def link(

@@ -12,7 +12,7 @@ from openecr.store.tables import BIG, BLOBS, DOOMED, UPLOAD_PARTS
 _B = BLOBS.c
 
 LIST_STORED = Statement(
-    select(_B.id, _B.digest, _B.size_bytes, _B.location, _B.header)
+    select(_B.id, _B.digest, _B.size_bytes, _B.location, _B.header, _B.sealed_key, _B.key_id)
     .where(_B.id > bindparam("after", type_=BIG), _B.state == "stored")
     .order_by(_B.id)
     .limit(bindparam("limit"))
@@ -32,7 +32,13 @@ def list_stored(connection: Connection, *, after: int, limit: int) -> list[Store
     """Return blobs in the order of their ids."""
     return [
         StoredBlob(
-            blob_id=row[0], digest=Digest.parse(row[1]), size_bytes=row[2], location=row[3], header=row[4]
+            blob_id=row[0],
+            digest=Digest.parse(row[1]),
+            size_bytes=row[2],
+            location=row[3],
+            header=row[4],
+            sealed_key=row[5],
+            key_id=row[6],
         )
         for row in connection.fetch_all(LIST_STORED, after=after, limit=limit)
     ]

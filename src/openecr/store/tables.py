@@ -97,6 +97,8 @@ REPOSITORIES = Table(
     Column("scan_on_push", Integer, nullable=False),
     Column("encryption_type", TEXT, nullable=False),
     Column("kms_key", TEXT),
+    # Of a repository with a key of KMS: the key that seals its links' and manifests' keys, sealed by that of KMS.
+    Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('live', 'deleted')", name="state"),
     Index(
         "uq_repositories_live_name",
@@ -145,6 +147,8 @@ BLOBS = Table(
     # 'stored', or 'lost': it proved bad or missing and answers 404 until its digest is uploaded again.
     Column("state", TEXT, nullable=False, server_default=text("'stored'")),
     Column("created_at", BIG, nullable=False),
+    # The data key, sealed by the key ring; NULL beside a header: the links have it, each under its repository's key.
+    Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('stored', 'lost')", name="state"),
     UniqueConstraint("region", "key_id", "digest"),
     sqlite_autoincrement=True,
@@ -158,6 +162,7 @@ LINKS = Table(
     Column("digest", TEXT, primary_key=True),
     Column("blob_id", BIG, ForeignKey("blobs.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("grace_until", BIG, nullable=False, index=True),
+    Column("sealed_key", LargeBinary),  # the blob's data key, under the key of a repository with a key of KMS
     sqlite_strict=True,
 )
 
@@ -175,6 +180,7 @@ UPLOADS = Table(
     Column("expires_at", BIG, nullable=False, index=True),
     # The principal that began it; empty: it was begun before there were any but roots.
     Column("owner", TEXT, nullable=False, server_default=text("''")),
+    Column("sealed_key", LargeBinary),  # the data key of the blob to be; NULL: parts are stored in clear
     sqlite_strict=True,
 )
 
@@ -232,6 +238,9 @@ MANIFESTS = Table(
     METADATA,
     Column("image_id", BIG, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),
+    Column(
+        "sealed_key", LargeBinary
+    ),  # what the content is sealed with, under its repository's key; NULL: in clear
     sqlite_strict=True,
 )
 

@@ -16,7 +16,14 @@ _P = UPLOAD_PARTS.c
 
 FIND = Statement(
     select(
-        _U.id, _U.repository_id, _U.owner, _U.received_bytes, _U.epoch, _U.started_at, _U.expires_at
+        _U.id,
+        _U.repository_id,
+        _U.owner,
+        _U.received_bytes,
+        _U.epoch,
+        _U.started_at,
+        _U.expires_at,
+        _U.sealed_key,
     ).where(
         _U.id == bindparam("upload_id"),
         _U.repository_id == bindparam("repository_id"),
@@ -25,7 +32,16 @@ FIND = Statement(
 )
 ADD = Statement(
     insert(UPLOADS),
-    columns=("id", "repository_id", "owner", "received_bytes", "epoch", "started_at", "expires_at"),
+    columns=(
+        "id",
+        "repository_id",
+        "owner",
+        "received_bytes",
+        "epoch",
+        "started_at",
+        "expires_at",
+        "sealed_key",
+    ),
 )
 COUNT = Statement(
     select(func.count()).select_from(UPLOADS).where(_U.repository_id == bindparam("repository_id"))
@@ -100,7 +116,7 @@ class Part:
 
 
 def _from_row(row: Row) -> Upload:
-    identifier, repository_id, owner, received_bytes, epoch, started_at, expires_at = row
+    identifier, repository_id, owner, received_bytes, epoch, started_at, expires_at, sealed_key = row
     return Upload(
         id=identifier,
         repository_id=repository_id,
@@ -109,6 +125,7 @@ def _from_row(row: Row) -> Upload:
         epoch=epoch,
         started_at=started_at,
         expires_at=expires_at,
+        sealed_key=sealed_key,
     )
 
 
@@ -129,6 +146,7 @@ def add(connection: Connection, upload: Upload) -> None:
         epoch=upload.epoch,
         started_at=upload.started_at,
         expires_at=upload.expires_at,
+        sealed_key=upload.sealed_key,
     )
 
 

@@ -11,6 +11,7 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
+from openecr.web.files import sealed_pieces
 from openecr.web.messages import FileBody, Request, Response
 
 ENDPOINT = "http://localhost:5050"
@@ -126,5 +127,7 @@ async def content_of(response: Response) -> bytes:
 
 def _read(body: FileBody) -> bytes:
     with body.path.open("rb") as file:
+        if body.sealed is not None:
+            return b"".join(sealed_pieces(file.fileno(), body.sealed, body.start, body.stop))
         file.seek(body.start)
         return file.read(body.stop - body.start)

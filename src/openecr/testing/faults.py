@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openecr.domain.errors import Unavailable
-from openecr.ports.blobs import BlobStore, PartWriter, Tap
+from openecr.ports.blobs import BlobStore, PartWriter, Sealer, Tap
 
 T = TypeVar("T")
 
@@ -31,10 +31,12 @@ class FaultyBlobStore:
         self.after = after
         self.calls = 0
 
-    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+    async def create_part(
+        self, location: str, taps: Sequence[Tap] = (), sealer: Sealer | None = None
+    ) -> PartWriter:
         """Start a part whose calls are counted too."""
         fails = self.begin()
-        writer = await self._store.create_part(location, taps)
+        writer = await self._store.create_part(location, taps, sealer)
         if fails:
             await writer.abort()
             raise self._error()
@@ -46,17 +48,15 @@ class FaultyBlobStore:
         found = await self._store.assemble(parts, location)
         return self.end(found, fails=fails)
 
-    async def open(
-        self, location: str, start: int, stop: int, *, header: bytes | None = None
-    ) -> AsyncIterator[bytes]:
+    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read bytes [start, stop)."""
         fails = self.begin()
-        async for chunk in self._store.open(location, start, stop, header=header):
+        async for chunk in self._store.open(location, start, stop):
             yield self.end(chunk, fails=fails)
 
-    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
+    def path(self, location: str) -> Path | None:
         """Return the file; never fails."""
-        return self._store.path(location, header=header)
+        return self._store.path(location)
 
     async def redirect(self, location: str) -> str | None:
         """Return a URL; never fails."""

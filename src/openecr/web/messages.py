@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openecr.domain.errors import BodyTooLarge, UploadInterrupted
+from openecr.engines.sealing import SealedContent
 
 Headers = tuple[tuple[str, str], ...]
 """Lower-case names and values, in wire order, repeated ones repeated."""
@@ -78,11 +79,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileBody:
-    """Bytes [start, stop) of a file, sent by the HTTP server itself."""
+    """Bytes [start, stop) of a file, sent by the HTTP server itself; of a sealed one, of its content."""
 
     path: Path
     start: int
     stop: int
+    sealed: SealedContent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import fcntl
 import functools
 import itertools
 import os
+import select
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ async def send_paced(
     `start` begins the answer with the path of a file. Raises ReaderStalled where the client takes nothing
     for `idle_seconds`; the answer then ends short, as it does where `chunks` fails.
     """
-    pipe = _Pipe()
+    pipe = Pipe()
     try:
         start(str(pipe.path))
         async for chunk in chunks:
@@ -52,7 +53,7 @@ def _folder() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="openecr-", dir=memory if memory.is_dir() else None)
 
 
-class _Pipe:
+class Pipe:
     """Both ends of a named pipe. Ours of the reading end is shut once the server must have opened its own.
 
     That is so once more was written than a pipe holds: somebody has begun to read. The name is never used again: the
@@ -80,15 +81,29 @@ class _Pipe:
             if gone.done():
                 return False
             try:
-                count = os.write(self._write_end, rest)
+                count = self.put(rest)
             except BlockingIOError:
-                await self._writable(gone, idle_seconds)
+                await self.writable(gone, idle_seconds)
             except BrokenPipeError:
                 return False
             else:
                 rest = rest[count:]
-                self._count(count)
         return True
+
+    def put(self, data: memoryview) -> int:
+        """Write what there is room for, in any thread. Raises BlockingIOError, BrokenPipeError."""
+        count = os.write(self._write_end, data)
+        self._written_bytes += count
+        if self._read_end is not None and self._written_bytes > self._capacity_bytes:
+            os.close(self._read_end)  # from here on a client that goes away breaks the pipe
+            self._read_end = None
+        return count
+
+    def has_room(self, seconds: float) -> bool:
+        """Wait so long, in any thread, for room or for the end of whoever reads."""
+        poll = select.poll()
+        poll.register(self._write_end, select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """Shut what is open. The server still reads what it has not read yet, if it has begun."""
@@ -97,13 +112,8 @@ class _Pipe:
             os.close(self._read_end)
         os.close(self._write_end)
 
-    def _count(self, count: int) -> None:
-        self._written_bytes += count
-        if self._read_end is not None and self._written_bytes > self._capacity_bytes:
-            os.close(self._read_end)  # from here on a client that goes away breaks the pipe
-            self._read_end = None
-
-    async def _writable(self, gone: "asyncio.Future[None]", idle_seconds: float) -> None:
+    async def writable(self, gone: "asyncio.Future[None]", idle_seconds: float) -> None:
+        """Wait for room, or until the client is `gone`. Raises ReaderStalled after `idle_seconds`."""
         loop = asyncio.get_running_loop()
         room: asyncio.Future[None] = loop.create_future()
         loop.add_writer(self._write_end, _settle, room)

@@ -24,8 +24,8 @@ from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import sync_folder
-from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
-from openecr.ports.blobs import PartWriter, Tap
+from openecr.domain.errors import StorageFull, Unavailable
+from openecr.ports.blobs import PartWriter, Sealer, Tap
 
 T = TypeVar("T")
 
@@ -51,10 +51,14 @@ class FileBlobStore:
         _make_folders(root)
         self._space = _Space(root, min_free_bytes=min_free_bytes, min_free_ratio=min_free_ratio)
 
-    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+    async def create_part(
+        self, location: str, taps: Sequence[Tap] = (), sealer: Sealer | None = None
+    ) -> PartWriter:
         """Start a part at a fresh location. Raises StorageFull."""
         self._space.take(0)
-        return BatchingPartWriter(_FileSink(self._file(location), self._space), taps, self._threads)
+        return BatchingPartWriter(
+            _FileSink(self._file(location), self._space), taps, self._threads, sealer=sealer
+        )
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
@@ -65,14 +69,8 @@ class FileBlobStore:
         await self._run(partial(_concatenate, files, self._file(location)))
         return location
 
-    async def open(
-        self, location: str, start: int, stop: int, *, header: bytes | None = None
-    ) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop). Raises Unavailable, also for any header: this store seals nothing."""
-        if header is not None:
-            raise Unavailable(
-                message="A layer could not be read", context=f"{location} has a format that is not known here"
-            )
+    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop). Raises Unavailable."""
         reader = _Reader(self._file(location))
         try:
             position = start
@@ -80,7 +78,7 @@ class FileBlobStore:
                 size_bytes = min(READ_BYTES, stop - position)
                 chunk = await self._run(partial(reader.read, size_bytes, position))
                 if not chunk:
-                    raise ContentDamaged(
+                    raise Unavailable(
                         message="A layer could not be read", context=f"{location} ends at {position}"
                     )
                 position += len(chunk)
@@ -88,9 +86,9 @@ class FileBlobStore:
         finally:  # no await in here: nobody may be left to wait
             reader.close_soon(self._threads)
 
-    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
-        """Return the file itself: without a header it holds exactly the blob's bytes."""
-        return self._file(location) if header is None else None
+    def path(self, location: str) -> Path | None:
+        """Return the file itself."""
+        return self._file(location)
 
     async def redirect(self, location: str) -> str | None:
         """Return None: files have no URLs."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from openecr.adapters.blobs.failures import storage_failed
-from openecr.ports.blobs import Tap
+from openecr.ports.blobs import Sealer, Tap
 
 BATCH_BYTES = 1024 * 1024
 BATCH_CHUNKS = 1024
@@ -54,9 +54,17 @@ class Sink(Protocol):
 class BatchingPartWriter:
     """The port's `PartWriter` over a sink."""
 
-    def __init__(self, sink: Sink, taps: Sequence[Tap], threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        taps: Sequence[Tap],
+        threads: ThreadPoolExecutor,
+        *,
+        sealer: Sealer | None = None,
+    ) -> None:
         self._sink = sink
         self._taps = tuple(taps)
+        self._sealer = sealer
         self._threads = threads
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -76,7 +84,7 @@ class BatchingPartWriter:
             await self._hand_over(self._write_batch)
 
     async def finish(self) -> int:
-        """Write what is left, make it durable, and return the length. Raises StorageFull, Unavailable."""
+        """Write what is left, make it durable, return the content's length. Raises StorageFull, Unavailable."""
         await self._hand_over(self._end)
         await self._wait()
         await self._sink.ended()
@@ -122,15 +130,19 @@ class BatchingPartWriter:
             if self._dropped:
                 return
             self._append(batch)
+            if self._sealer is not None and (rest := self._sealer.end()):
+                self._sink.append(rest)
             self._sink.end()
 
     def _append(self, batch: Sequence[bytes]) -> None:
         for chunk in batch:
             for tap in self._taps:
                 tap(chunk)
+        self._length += sum(map(len, batch))
+        if self._sealer is not None:
+            batch = self._sealer.update(batch)
         if batch:
             self._sink.append(batch)
-            self._length += sum(map(len, batch))
 
     def _drop(self) -> None:
         with self._lock, suppress(OSError):

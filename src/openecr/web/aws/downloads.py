@@ -155,9 +155,9 @@ class Downloads:
         return Response(status=status, headers=headers, body=self._body(blob, part))
 
     def _body(self, blob: StoredBlob, part: ByteRange) -> FileBody | StreamBody:
-        path = self._blobs.path(blob)
-        if path is not None:
-            return FileBody(path=path, start=part.start, stop=part.stop)
+        file = self._blobs.file(blob)
+        if file is not None:
+            return FileBody(path=file.path, start=part.start, stop=part.stop, sealed=file.sealed)
         return StreamBody(chunks=self._blobs.open(blob, part.start, part.stop), size_bytes=part.size_bytes)
 
     def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from openecr.application.blobs import Blobs
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.errors import LayerNotFound
-from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
+from openecr.web.messages import REDIRECT_HEADERS, FileBody, Headers, Request, Response, StreamBody
 from openecr.web.oci.call import Call, Services
 from openecr.web.oci.errors import API_VERSION, ProtocolError
 from openecr.web.oci.replies import content_type, empty_reply, is_unchanged, not_modified, parse_digest
@@ -46,6 +46,9 @@ async def get_blob(services: Services, call: Call) -> Response:
     blob = await services.blobs.get(call.grant, digest)
     if is_unchanged(call.request, str(digest)):
         return not_modified(str(digest))
+    url = await services.blobs.redirect(blob)
+    if url is not None:  # a range is asked of whoever answers there
+        return Response(status=307, headers=(*_headers(blob), *REDIRECT_HEADERS, ("location", url)))
     ranges = _wanted(call.request, blob)
     headers = _headers(blob)
     if len(ranges) > 1:
@@ -83,9 +86,9 @@ def _wanted(request: Request, blob: StoredBlob) -> Sequence[ByteRange]:
 def _bytes(blobs: Blobs, blob: StoredBlob, part: ByteRange) -> bytes | FileBody | StreamBody:
     if part.start >= part.stop:
         return b""
-    path = blobs.path(blob)
-    if path is not None:
-        return FileBody(path=path, start=part.start, stop=part.stop)
+    file = blobs.file(blob)
+    if file is not None:
+        return FileBody(path=file.path, start=part.start, stop=part.stop, sealed=file.sealed)
     return StreamBody(chunks=blobs.open(blob, part.start, part.stop), size_bytes=part.size_bytes)
 
 

@@ -116,6 +116,7 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         clock=clock,
         ids=ids,
         limits=LIMITS,
+        encrypt_at_rest=True,
         token_end=TokenEnd.ALONE,
         identity_providers=OidcProviders(clock=clock),
         issuers=(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openecr.domain.digests import Digest
+from openecr.web.files import sealed_pieces
 from openecr.web.messages import FileBody, Request, Response
 from openecr.web.oci.pipeline import RegistryFace
 
@@ -54,7 +55,10 @@ async def _bytes_of(response: Response) -> bytes:
     if isinstance(body, bytes):
         return body
     if isinstance(body, FileBody):
-        return body.path.read_bytes()[body.start : body.stop]
+        with body.path.open("rb") as file:
+            if body.sealed is not None:
+                return b"".join(sealed_pieces(file.fileno(), body.sealed, body.start, body.stop))
+            return file.read()[body.start : body.stop]
     content = b"".join([chunk async for chunk in body.chunks])
     assert len(content) == body.size_bytes
     return content

@@ -16,6 +16,8 @@ from openecr.application.authentication import Authenticator
 from openecr.application.authorization import Authorizer
 from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
+from openecr.application.contents import Contents
+from openecr.application.data_keys import DataKeys
 from openecr.application.images import Images
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -100,6 +102,8 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
     tokens = AuthorizationTokens(keys=keys, clock=clock)
     authorizer = Authorizer(database=metadata)
     repositories = Repositories(database=metadata, clock=clock, limits=limits)
+    data_keys = DataKeys(keys=keys, ids=ids, encrypts=True)
+    contents = Contents(store=blob_store, data_keys=data_keys)
     services = Services(
         authorizer=authorizer,
         images=Images(
@@ -109,8 +113,16 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
             clock=clock,
             limits=limits,
         ),
-        blobs=Blobs(database=metadata, blobs=blob_store, keys=keys, clock=clock, limits=limits),
-        uploads=Uploads(database=metadata, blobs=blob_store, clock=clock, ids=ids, limits=limits),
+        blobs=Blobs(database=metadata, contents=contents, keys=keys, clock=clock, limits=limits),
+        uploads=Uploads(
+            database=metadata,
+            blobs=blob_store,
+            contents=contents,
+            data_keys=data_keys,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+        ),
         repositories=repositories,
         limits=limits,
     )

@@ -24,13 +24,9 @@ from openecr.adapters.blobs.s3.pools import Pool
 from openecr.adapters.blobs.s3.reading import Reader
 from openecr.adapters.blobs.s3.sending import Write
 from openecr.adapters.blobs.s3.uploading import Background, Memory, ObjectSink
-from openecr.domain.errors import Unavailable
-from openecr.ports.blobs import PartWriter, Tap
+from openecr.ports.blobs import PartWriter, Sealer, Tap
 
 T = TypeVar("T")
-
-REMOVED_AT_ONCE = 1000
-"""What one call removes at most (Amazon S3 API reference, DeleteObjects)."""
 
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _PROOF_BYTES = 24
@@ -61,7 +57,9 @@ class S3BlobStore:
         self._background = Background()
         self._removes_several = True
 
-    async def create_part(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+    async def create_part(
+        self, location: str, taps: Sequence[Tap] = (), sealer: Sealer | None = None
+    ) -> PartWriter:
         """Start a part at a fresh location."""
         sink = ObjectSink(
             self._write(location),
@@ -70,7 +68,7 @@ class S3BlobStore:
             bounds=self._bounds,
             patience=self._patience,
         )
-        return BatchingPartWriter(sink, taps, self._threads)
+        return BatchingPartWriter(sink, taps, self._threads, sealer=sealer)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
@@ -88,14 +86,8 @@ class S3BlobStore:
             raise
         return location
 
-    async def open(
-        self, location: str, start: int, stop: int, *, header: bytes | None = None
-    ) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop). Raises Unavailable, also for any header: this store seals nothing."""
-        if header is not None:
-            raise Unavailable(
-                message="A layer could not be read", context=f"{location} has a format that is not known here"
-            )
+    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read bytes [start, stop). Raises Unavailable."""
         reader = Reader(
             self._bucket,
             self._calls,
@@ -108,9 +100,9 @@ class S3BlobStore:
         async for chunk in reader.chunks():
             yield chunk
 
-    def path(self, location: str, *, header: bytes | None = None) -> Path | None:
+    def path(self, location: str) -> Path | None:
         """Return None: there are no files."""
-        del location, header
+        del location
         return None
 
     async def size(self, location: str) -> int | None:
@@ -121,7 +113,7 @@ class S3BlobStore:
     async def remove(self, locations: Sequence[str]) -> None:
         """Remove objects; one that is not there is fine. Raises Unavailable."""
         names = iter(map(self._name, locations))
-        while batch := list(islice(names, REMOVED_AT_ONCE)):
+        while batch := list(islice(names, self._bounds.names)):
             if len(batch) > 1 and self._removes_several:
                 try:
                     await self._delete_calls.run(partial(self._bucket.remove, batch))

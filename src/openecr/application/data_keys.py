@@ -1,0 +1,90 @@
+"""Data keys: each blob has one, which is drawn when its upload begins and kept sealed wherever it is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openecr.domain.blobs import Upload
+from openecr.domain.digests import Digest
+from openecr.domain.errors import Unavailable
+from openecr.engines.sealing import KEY_BYTES, Extent, ExtentSealer, encode
+from openecr.ports.blobs import Sealer
+from openecr.ports.ids import Ids
+from openecr.ports.keys import KeyRing
+from openecr.store.uploads import Part
+
+UPLOAD_PURPOSE = "upload-key"
+BLOB_PURPOSE = "blob-key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """How a blob's row tells what its stored bytes are: nothing at all of bytes in clear."""
+
+    header: bytes | None = None
+    sealed_key: bytes | None = None
+
+
+IN_CLEAR = Seal()
+
+
+class DataKeys:
+    """Draws data keys, and seals them under the server's key ring."""
+
+    def __init__(self, *, keys: KeyRing, ids: Ids, encrypts: bool) -> None:
+        """`encrypts` is about uploads that begin; those that have begun go on as they are."""
+        self._keys = keys
+        self._ids = ids
+        self._encrypts = encrypts
+
+    def for_upload(self, upload_id: str) -> bytes | None:
+        """Draw the key of a blob to be; return it sealed, or None where parts are to be stored in clear."""
+        return self.draw_for_upload(upload_id) if self._encrypts else None
+
+    def draw_for_upload(self, upload_id: str) -> bytes:
+        """Draw a key, whatever the setting says."""
+        return self._keys.seal(UPLOAD_PURPOSE, self._ids.token(KEY_BYTES), associated=upload_id.encode())
+
+    def of_upload(self, upload: Upload) -> bytes | None:
+        """Return the key of a blob to be; None: its parts are in clear. Raises Unavailable."""
+        if upload.sealed_key is None:
+            return None
+        try:
+            return self._keys.unseal(UPLOAD_PURPOSE, upload.sealed_key, associated=upload.id.encode())
+        except ValueError:
+            raise cannot_open(f"the key of upload {upload.id} was sealed by another key ring") from None
+
+    def sealer(self, upload: Upload, location: str) -> Sealer | None:
+        """Return what seals a part of an upload; None: it is stored in clear. Raises Unavailable."""
+        key = self.of_upload(upload)
+        return None if key is None else ExtentSealer(key, extent_id(location), self._ids.token)
+
+    def seal_blob(self, upload: Upload, parts: Sequence[Part], digest: Digest) -> Seal:
+        """Return what a blob of these parts has in its row. Raises Unavailable."""
+        key = self.of_upload(upload)
+        if key is None:
+            return IN_CLEAR
+        header = encode([Extent(extent_id(part.location), part.size_bytes or 0) for part in parts])
+        sealed = self._keys.seal(BLOB_PURPOSE, key, associated=blob_context(digest, header))
+        return Seal(header=header, sealed_key=sealed)
+
+    def of_blob(self, digest: Digest, header: bytes, sealed_key: bytes) -> bytes:
+        """Return the key of a blob that hangs on the key ring. Raises Unavailable."""
+        try:
+            return self._keys.unseal(BLOB_PURPOSE, sealed_key, associated=blob_context(digest, header))
+        except ValueError:
+            raise cannot_open(f"the key of {digest} was sealed by another key ring") from None
+
+
+def extent_id(location: str) -> bytes:
+    """Return the id of the extent whose first place this is."""
+    return bytes.fromhex(location)
+
+
+def blob_context(digest: Digest, header: bytes) -> bytes:
+    """Return what a blob's sealed key vouches for: what the blob is, and how it is stored."""
+    return str(digest).encode() + b"\0" + header
+
+
+def cannot_open(context: str) -> Unavailable:
+    """Return what to tell of bytes whose key is not to be had."""
+    return Unavailable(message="A layer could not be read", context=context)
