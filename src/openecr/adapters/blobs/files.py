@@ -24,7 +24,7 @@ from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import sync_folder
-from openecr.domain.errors import StorageFull, Unavailable
+from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 from openecr.ports.blobs import PartWriter, Sealer, Tap
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class FileBlobStore:
                 size_bytes = min(READ_BYTES, stop - position)
                 chunk = await self._run(partial(reader.read, size_bytes, position))
                 if not chunk:
-                    raise Unavailable(
+                    raise ContentDamaged(
                         message="A layer could not be read", context=f"{location} ends at {position}"
                     )
                 position += len(chunk)
