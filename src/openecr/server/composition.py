@@ -25,6 +25,7 @@ from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.server.databases import open_databases
+from openecr.server.readiness import Readiness
 from openecr.server.storage import open_blob_store
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
@@ -100,7 +101,9 @@ async def compose(
             issuers=settings.oidc_issuers,
         )
         yield Parts(
-            web=_web(settings, use_cases, hosts, _Records(key_uses, trail), clock=clock, ids=ids),
+            web=_web(
+                settings, use_cases, hosts, _Records(key_uses, trail), Readiness(metadata), clock=clock, ids=ids
+            ),
             accounts=accounts,
             collection=Collection(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
@@ -169,7 +172,14 @@ class _Records:
 
 
 def _web(
-    settings: Settings, parts: UseCases, hosts: RegistryHosts, records: _Records, *, clock: Clock, ids: Ids
+    settings: Settings,
+    parts: UseCases,
+    hosts: RegistryHosts,
+    records: _Records,
+    readiness: Readiness,
+    *,
+    clock: Clock,
+    ids: Ids,
 ) -> WebApplication:
     registry_face = RegistryFace(
         services=oci.Services(
@@ -219,16 +229,11 @@ def _web(
         registry_face=registry_face.handle,
         aws_face=aws.handle,
         downloads=downloads.handle,
-        probes=Health(is_ready=_is_ready).handle,
+        probes=Health(is_ready=readiness.is_ready).handle,
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         access_log=settings.access_log,
     )
-
-
-async def _is_ready() -> bool:
-    """Everything that serving needs is opened before the first request."""
-    return True
 
 
 def _hosts(settings: Settings, default: RegistryId) -> RegistryHosts:
