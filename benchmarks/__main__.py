@@ -13,7 +13,7 @@ from pathlib import Path
 
 from botocore.credentials import Credentials
 
-from benchmarks import content, lists, loads, policies, rows, servers
+from benchmarks import content, lists, loads, policies, postgresql, rows, servers
 from benchmarks.loads import Generator, Load
 from benchmarks.servers import Target
 
@@ -73,6 +73,8 @@ def main() -> None:
             large_repository(generator, folder / "large")
         if options.only in "policies":
             what_policies_cost(generator, folder / "policies", options.rounds)
+        if options.only in "postgresql":
+            postgresql.measure(generator, folder / "postgresql", options.rounds)
         if options.only in "memory":
             memory(generator, folder)
     finally:

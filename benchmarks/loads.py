@@ -53,12 +53,12 @@ class Generator:
 
     def __init__(self, binary: Path, seconds: float) -> None:
         self._binary = binary
-        self._seconds = seconds
+        self.seconds = seconds
 
     def run(self, target: Target, load: Load) -> Figures:
         """Run once."""
-        with self.started(target, load, self._seconds) as process:
-            return _figures(target, process)
+        with self.started(target, load, self.seconds) as process:
+            return figures(target, process)
 
     @contextmanager
     def probing(self, target: Target, path: str) -> Iterator[list[Figures]]:
@@ -71,7 +71,7 @@ class Generator:
         with self.started(target, load, _LONG_SECONDS, niceness=-10) as process:
             yield found
             process.send_signal(signal.SIGINT)
-            found.append(_figures(target, process))
+            found.append(figures(target, process))
 
     @contextmanager
     def beside(self, target: Target, load: Load) -> Iterator[None]:
@@ -109,7 +109,7 @@ class Generator:
         return [str(self._binary), *(f"-{name}={value}" for name, value in options.items())]
 
 
-def _figures(target: Target, process: "subprocess.Popen[str]") -> Figures:
+def figures(target: Target, process: "subprocess.Popen[str]") -> Figures:
     """Wait for a run's end and read what it printed. What failed is told on stderr and counted."""
     output, failures = process.communicate()
     if failures:

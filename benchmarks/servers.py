@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +77,21 @@ def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iter
 
 
 @contextmanager
-def openecr(folder: Path, *, is_tls: bool = False) -> Iterator[tuple[Target, "boto3.client"]]:
+def openecr(
+    folder: Path, *, is_tls: bool = False, name: str = "openecr", options: Sequence[str] = ()
+) -> Iterator[tuple[Target, "boto3.client"]]:
     """Run OpenECR: it authenticates and authorizes every request, fsync on."""
     port = free_port()
-    data = folder / "openecr"
-    command = [sys.executable, "-m", "openecr", "serve", "--data", str(data), "--port", str(port)]
+    data = folder / name
+    command = [sys.executable, "-m", "openecr", "serve", "--data", str(data), "--port", str(port), *options]
     command += ["--tls", "auto"] if is_tls else []
-    with _process(command, folder / "openecr.log", dict(os.environ)) as process:
+    with _process(command, folder / f"{name}.log", dict(os.environ)) as process:
         _wait(port, process)
         ecr = _client(data)
         token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         yield (
             Target(
-                name="openecr",
+                name=name,
                 host="127.0.0.1",
                 port=port,
                 authorization=f"Basic {token}",

@@ -11,6 +11,7 @@ from sqlalchemy.util import await_only
 from openecr.domain.errors import Unavailable
 from openecr.store.connections import Connection, PostgresConnection, Row
 from openecr.store.database import Database
+from openecr.store.postgres_pool import PostgresPool, RawConnection
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
@@ -266,3 +267,34 @@ async def test_a_slow_question_does_not_keep_others_from_asking_the_same(pool: P
 def _first(row: Row | None) -> int:
     assert row is not None
     return int(row[0])
+
+
+async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
+    databases: object, postgres_url: str
+) -> None:
+    pool = PostgresPool(postgres_url.replace("+asyncpg", ""), size=1, settings={})
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold(raw: RawConnection) -> None:
+        assert not raw.is_closed()
+        has_begun.set()
+        await may_end.wait()
+
+    async def ask(raw: RawConnection) -> object:
+        return await raw.fetchval("SELECT 1")
+
+    waiters: list[asyncio.Future[object]] = []
+
+    async def hold_and_cancel() -> None:
+        await pool.use(hold)
+        waiters[0].cancel()  # in the very moment in which the connection was given to it
+
+    holder = asyncio.ensure_future(hold_and_cancel())
+    await has_begun.wait()
+    waiters.extend(asyncio.ensure_future(pool.use(ask)) for _ in range(2))
+    await asyncio.sleep(0)
+    may_end.set()
+    await holder
+    assert await asyncio.wait_for(waiters[1], 20) == 1
+    assert waiters[0].cancelled()
+    await pool.close()

@@ -29,11 +29,12 @@ from openecr.store.statements import Statement
 
 T = TypeVar("T")
 
-ATTEMPTS = 20
+ATTEMPTS = 30
 CONSTRAINT_ATTEMPTS = 3
 """Of two units that add the same row, the loser may hear of the unique index. Run again, it finds the row."""
 _RETRYABLE = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _FIRST_PAUSE_SECONDS = 0.002
+_GOLDEN_RATIO = 0.618034
 _LAST_PAUSE_SECONDS = 0.1
 
 _READERS = 4
@@ -67,6 +68,7 @@ class PostgresDatabase:
         self._scanners = PostgresPool(url, size=_SCANNERS, settings=_LISTS)
         self._writers = PostgresPool(url, size=_WRITERS, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
+        self._retries = 0
         self._closed = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -122,7 +124,9 @@ class PostgresDatabase:
             except asyncpg.PostgresError as error:
                 if not _is_passing_conflict(error):
                     raise
-            await asyncio.sleep(pause_seconds)
+            # Units that were in each other's way must not meet again: each pause is another part of its full length.
+            self._retries += 1
+            await asyncio.sleep(pause_seconds * (0.5 + self._retries * _GOLDEN_RATIO % 1))
             pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
         raise busy("serialization failures")
 
