@@ -8,6 +8,7 @@
 #   make format                       put the code in shape
 #   make fuzz                         200,000 malformed requests to each face (some minutes)
 #   make test-s3-second               the tests of the store of blobs on a second server of S3's protocol (needs Go)
+#   make chaos                        kill, stop and starve servers for half an hour while clients work (needs PostgreSQL)
 #   make bench                        compare the speed with CNCF Distribution's (needs Go)
 #   make fixture                      keep a data folder of this version, which all later ones must open
 #   make tools                        build the outside clients that some tests drive (needs Go)
@@ -76,6 +77,11 @@ fuzz: .venv/.synced
 test-s3-second: .venv/.synced
 	@.ci/tools versitygw
 	OPENECR_REQUIRE_ALL=1 $(BIN)/pytest -n 0 -k Versity tests/contract $(ARGS)
+
+# Each of the three sites for a third of the time.
+chaos: .venv/.synced
+	@.ci/tools swift
+	OPENECR_CHAOS_SECONDS=$${OPENECR_CHAOS_SECONDS:-700} $(BIN)/pytest -n 0 -s tests/chaos $(ARGS)
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)

@@ -1,5 +1,6 @@
 """What happens to a site: each fault is brought about, lasts for a while and is taken away."""
 
+import itertools
 import os
 import signal
 from collections.abc import Sequence
@@ -7,7 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.chaos.postgres import Postgres
+from tests.chaos.workers import RunningWorker
 from tests.disks import fill
+from tests.faulty_proxy import Fault as Broken
+from tests.faulty_proxy import FaultyProxy
 from tests.running import RunningServer
 
 
@@ -82,6 +86,43 @@ class Paused:
         os.killpg(self._server.process.pid, signal.SIGCONT)
 
 
+class WorkerKilled:
+    """SIGKILL of a worker: its jobs are taken over when their leases end."""
+
+    name = "the worker is killed"
+
+    def __init__(self, worker: RunningWorker) -> None:
+        self._worker = worker
+        self.target = worker
+
+    def inject(self) -> None:
+        """Kill it."""
+        self._worker.kill()
+
+    def heal(self) -> None:
+        """Start another one in its place."""
+        self._worker.start()
+
+
+class StoreBroken:
+    """The object store fails, is slow, or hangs, for every other request."""
+
+    def __init__(self, proxy: FaultyProxy, fault: Broken) -> None:
+        self._proxy = proxy
+        self._fault = fault
+        self.target = proxy
+        self.name = f"S3: {fault.name.lower()}"
+
+    def inject(self) -> None:
+        """Break requests from now on."""
+        numbers = itertools.count()
+        self._proxy.choose = lambda _: self._fault if next(numbers) % 2 == 0 else None
+
+    def heal(self) -> None:
+        """Let everything pass; what hangs goes on hanging."""
+        self._proxy.choose = None
+
+
 class DatabaseDown:
     """PostgreSQL is stopped: `fast` ends its connections, `immediate` is a crash."""
 
@@ -133,5 +174,9 @@ class Together:
 
     def heal(self) -> None:
         """Take them away."""
-        for fault in sorted(self._faults, key=lambda fault: isinstance(fault.target, RunningServer)):
+        for fault in sorted(self._faults, key=_needs_others):
             fault.heal()
+
+
+def _needs_others(fault: Fault) -> bool:
+    return isinstance(fault.target, RunningServer | RunningWorker)

@@ -1,13 +1,29 @@
 """Where chaos happens: servers, what they keep their data in, and what may go wrong there."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.faults import DiskFull, Fault, Killed, Stopped
+from tests.chaos.faults import (
+    DatabaseDown,
+    DiskFull,
+    Fault,
+    Killed,
+    Paused,
+    Stopped,
+    StoreBroken,
+    WorkerKilled,
+)
+from tests.chaos.postgres import Postgres
+from tests.chaos.workers import RunningWorker
 from tests.disks import small_disk
+from tests.faulty_proxy import Fault as Broken
+from tests.faulty_proxy import faulty_proxy
 from tests.running import RunningServer
+from tests.s3_servers import swift_server
+from tests.scenario.drivers import variables
 
 MEBIBYTE = 1024 * 1024
 _DISK_BYTES = 512 * MEBIBYTE
@@ -32,9 +48,13 @@ class Site:
     servers: list[RunningServer]
     faults: list[Fault]
     has_keys: bool
+    worker: RunningWorker | None = None
 
     def calm(self) -> None:
         """Start every server anew, so that no request of before is in flight any more."""
+        if self.worker is not None:
+            assert self.worker.stop() == 0
+            self.worker.start()
         for server in self.servers:
             assert server.stop() == 0, server.log_tail()
         for server in self.servers:
@@ -53,4 +73,66 @@ def embedded(folder: Path) -> Generator[Site]:
                 has_keys=False,
             )
         finally:
-            server.kill()
+            _kill(server)
+
+
+@contextmanager
+def cluster_with_files(folder: Path) -> Generator[Site]:
+    """Two servers and a worker over PostgreSQL and a folder, on a disk that can be full."""
+    with small_disk(folder, _DISK_BYTES) as place, _cluster(folder, {"blobs": str(place / "blobs")}) as site:
+        site.faults.append(DiskFull(place))
+        yield site
+
+
+@contextmanager
+def cluster_with_s3(folder: Path) -> Generator[Site]:
+    """Two servers and a worker over PostgreSQL and an object store that breaks."""
+    with swift_server() as swift, faulty_proxy(swift.port) as proxy:
+        store = {**swift.settings(swift.make_bucket()), "s3_endpoint": proxy.endpoint}
+        with _cluster(folder, store) as site:
+            site.faults.extend(StoreBroken(proxy, fault) for fault in BROKEN)
+            yield site
+
+
+BROKEN = (
+    Broken.DROP_BEFORE,
+    Broken.DROP_AFTER,
+    Broken.RESET_HALFWAY,
+    Broken.ERROR_BEFORE,
+    Broken.ERROR_AFTER,
+    Broken.SLOW_DOWN,
+    Broken.SLOW_FIRST_BYTE,
+    Broken.HALF_AN_ANSWER,
+    Broken.HANG_BEFORE,
+    Broken.HANG_HALFWAY,
+)
+
+
+@contextmanager
+def _cluster(folder: Path, store: Mapping[str, str]) -> Generator[Site]:
+    with tempfile.TemporaryDirectory(prefix="openecr-pg-") as text, ExitStack() as stack:
+        postgres = Postgres(Path(text))
+        stack.callback(postgres.stop, "immediate")
+        shared = variables({**store, "database": postgres.url, "keys": str(folder / "keys")})
+        servers = [
+            RunningServer(folder / side, settings={**SETTINGS, **shared}) for side in ("left", "right")
+        ]
+        worker = RunningWorker(folder / "worker", {**SETTINGS, **shared})
+        stack.callback(worker.kill)
+        for server in servers:
+            stack.callback(_kill, server)
+            server.start()
+        worker.start()
+        faults: list[Fault] = [
+            DatabaseDown(postgres, "fast"),
+            DatabaseDown(postgres, "immediate"),
+            WorkerKilled(worker),
+        ]
+        for server, name in zip(servers, ("the left server", "the right server"), strict=True):
+            faults += [Killed(server, name), Stopped(server, name), Paused(server, name)]
+        yield Site(servers=servers, faults=faults, has_keys=False, worker=worker)
+
+
+def _kill(server: RunningServer) -> None:
+    if server.process.poll() is None:
+        server.kill()

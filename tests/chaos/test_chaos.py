@@ -36,6 +36,8 @@ DOUBLE = 0.4
 OLD_KEYS = 400
 """So many that were looked at before are looked at again in each round; all of them at the end."""
 
+SITES = (sites.embedded, sites.cluster_with_files, sites.cluster_with_s3)
+
 LOGIN = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}],
@@ -183,7 +185,9 @@ def told(chaos: Chaos) -> Generator[None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("site", [sites.embedded], ids=lambda site: site.__name__)
+@pytest.mark.parametrize(
+    "site", [sites.embedded, sites.cluster_with_files, sites.cluster_with_s3], ids=lambda site: site.__name__
+)
 def test_nothing_acknowledged_is_lost_and_nobody_gets_in_who_may_not(
     site: Callable[[Path], AbstractContextManager[Site]], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from tests.durability.callers import Unexpected
 from tests.durability.histories import Found, Ticket
 from tests.running import REGION, RunningServer
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 """Longer than any deadline of the server: nobody goes away from a request that the server still works on."""
 
 _TARGETS = {"ecr": "AmazonEC2ContainerRegistry_V20150921", "kms": "TrentService"}
