@@ -272,7 +272,8 @@ class Uploads:
             if found is None:
                 raise not_found(repository, upload_id)
             check_offset(found, first_byte)
-            if uploads.count_parts(connection, found.id) >= limit:
+            # Each part has raised the epoch: counting them, where there may be too many, is seldom needed.
+            if found.epoch >= limit and uploads.count_parts(connection, found.id) >= limit:
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
             return _Part(repository=repository, upload=taken, location=location)
