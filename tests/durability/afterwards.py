@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from openecr.adapters.ids import SystemIds
+from openecr.adapters.keys import open_key_ring
+from openecr.application.data_keys import DataKeys
+from openecr.domain.digests import Digest
+from openecr.engines.sealing import Damaged, SealedContent, decode
 from tests.clients.images import OCI_MANIFEST, digest_of
 from tests.durability.histories import Found, Key, differences, observed
 from tests.scenario.drivers import InProcessDriver, in_process_driver
@@ -37,6 +42,19 @@ def _get(driver: InProcessDriver, path: str, authorization: str) -> Found:
     return Found(status=answer.status, headers=answer.headers, body=answer.body)
 
 
+def opened(data: Path, digest: str, stored: bytes, *, header: bytes, sealed_key: bytes) -> bytes | None:
+    """The content of a sealed blob, or None: it is not what the row says."""
+    keys = DataKeys(keys=open_key_ring(data / "keys", may_create=False), ids=SystemIds(), encrypts=True)
+    layout = decode(header)
+    sealed = SealedContent(layout, keys.of_blob(Digest.parse(digest), header, sealed_key))
+    segments = layout.segments(0, layout.size_bytes)
+    try:
+        content = [sealed.open(each, stored[each.stored_start : each.stored_stop]) for each in segments]
+    except Damaged:
+        return None
+    return b"".join(content) if len(stored) == layout.stored_size_bytes else None
+
+
 def damages(data: Path) -> list[str]:
     """What is wrong below: in the database, or between it and the files. Nobody may have the folder open."""
     found: list[str] = []
@@ -45,10 +63,17 @@ def damages(data: Path) -> list[str]:
             f"integrity: {line}" for (line,) in database.execute("PRAGMA integrity_check") if line != "ok"
         ]
         found += [f"a row refers to nothing: {row}" for row in database.execute("PRAGMA foreign_key_check")]
-        rows = database.execute("SELECT digest, size_bytes, location FROM blobs WHERE state = 'stored'")
-        for digest, size_bytes, location in rows:
+        rows = database.execute(
+            "SELECT digest, size_bytes, location, header, sealed_key FROM blobs WHERE state = 'stored'"
+        )
+        for digest, size_bytes, location, header, sealed_key in rows:
             file = data / "blobs" / location[:2] / location
-            content = file.read_bytes() if file.exists() else None
+            stored = file.read_bytes() if file.exists() else None
+            content = (
+                stored
+                if stored is None or header is None
+                else opened(data, digest, stored, header=header, sealed_key=sealed_key)
+            )
             if content is None or len(content) != size_bytes or digest_of(content) != digest:
                 found.append(f"the row of {digest} leads to other bytes")
         for digest, content in database.execute(

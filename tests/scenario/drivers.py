@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from openecr.store.scrubbing import list_stored
+from openecr.testing.aws import content_of
 from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
 from tests.running import RunningServer, running_server
@@ -215,8 +216,8 @@ async def _content(response: Response) -> bytes:
     match response.body:
         case bytes() as content:
             return content
-        case FileBody(path=path, start=start, stop=stop):
-            return path.read_bytes()[start:stop]
+        case FileBody():
+            return await content_of(response)
         case StreamBody(chunks=chunks):
             return b"".join([chunk async for chunk in chunks])
 
