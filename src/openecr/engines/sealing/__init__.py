@@ -5,6 +5,7 @@ Pure: keys and nonces come from outside, bytes go in and come out. The format is
 """
 
 from openecr.engines.sealing.contents import Damaged, SealedContent, StreamOpener, wanted
+from openecr.engines.sealing.envelopes import ENVELOPE_OVERHEAD_BYTES, close_envelope, open_envelope
 from openecr.engines.sealing.headers import EXTENTS_MAX, HEADER_MAX_BYTES, UnknownFormat, decode, encode
 from openecr.engines.sealing.layouts import (
     NONCE_BYTES,
@@ -18,6 +19,7 @@ from openecr.engines.sealing.layouts import (
 from openecr.engines.sealing.sealer import KEY_BYTES, ExtentSealer
 
 __all__ = [
+    "ENVELOPE_OVERHEAD_BYTES",
     "EXTENTS_MAX",
     "HEADER_MAX_BYTES",
     "KEY_BYTES",
@@ -32,8 +34,10 @@ __all__ = [
     "Segment",
     "StreamOpener",
     "UnknownFormat",
+    "close_envelope",
     "decode",
     "encode",
+    "open_envelope",
     "stored_size",
     "wanted",
 ]
