@@ -292,6 +292,7 @@ def _aws_services(parts: UseCases, databases: Databases, hosts: RegistryHosts) -
         hosts=hosts,
         iam=parts.iam,
         images=parts.images,
+        kms=parts.kms,
         registry_policies=parts.registry_policies,
         repositories=parts.repositories,
         repository_policies=parts.repository_policies,

@@ -203,7 +203,65 @@ POLICY_STEPS = (
     _iam("DeletePolicy", PolicyArn=_POLICY),
 )
 
-STEPS: tuple[Step, ...] = (*ECR_STEPS, *IAM_STEPS, *ROLE_STEPS, *POLICY_STEPS)
+
+def _key(operation: str, **more: Any) -> Step:
+    """One call about the key that CreateKey made."""
+
+    def given(day: Day) -> dict[str, Any]:
+        return {"KeyId": day.answers["CreateKey"]["KeyMetadata"]["KeyId"], **more}
+
+    return Step("kms", operation, given)
+
+
+def _alias(operation: str, *, names_key: bool = True) -> Step:
+    def given(day: Day) -> dict[str, Any]:
+        key_id = day.answers["CreateKey"]["KeyMetadata"]["KeyId"]
+        return {"AliasName": "alias/app"} | ({"TargetKeyId": key_id} if names_key else {})
+
+    return Step("kms", operation, given)
+
+
+def _end_of_grant(operation: str) -> Step:
+    def given(day: Day) -> dict[str, Any]:
+        key_id = day.answers["CreateKey"]["KeyMetadata"]["Arn"]
+        return {"KeyId": key_id, "GrantId": day.answers["CreateGrant"]["GrantId"]}
+
+    return Step("kms", operation, given)
+
+
+def _policy_of_key(day: Day) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Principal": _THE_ACCOUNT, "Action": "kms:*", "Resource": "*"}
+    return {
+        "KeyId": day.answers["CreateKey"]["KeyMetadata"]["KeyId"],
+        "Policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    }
+
+
+_GRANT = {"GranteePrincipal": _THE_ACCOUNT["AWS"], "Operations": ["Decrypt"]}
+
+KEY_STEPS = (
+    Step("kms", "CreateKey"),
+    _key("UpdateKeyDescription", Description="of the story"),
+    Step("kms", "PutKeyPolicy", _policy_of_key),
+    _key("TagResource", Tags=[{"TagKey": "k", "TagValue": "v"}]),
+    _key("UntagResource", TagKeys=["k"]),
+    _alias("CreateAlias"),
+    _alias("UpdateAlias"),
+    _alias("DeleteAlias", names_key=False),
+    _key("EnableKeyRotation"),
+    _key("DisableKeyRotation"),
+    _key("RotateKeyOnDemand"),
+    _key("CreateGrant", **_GRANT),
+    _end_of_grant("RetireGrant"),
+    _key("CreateGrant", **_GRANT),
+    _end_of_grant("RevokeGrant"),
+    _key("DisableKey"),
+    _key("EnableKey"),
+    _key("ScheduleKeyDeletion"),
+    _key("CancelKeyDeletion"),
+)
+
+STEPS: tuple[Step, ...] = (*ECR_STEPS, *IAM_STEPS, *ROLE_STEPS, *POLICY_STEPS, *KEY_STEPS)
 
 NEVER_SUCCEED = frozenset({("iam", "DeleteLoginProfile"), ("iam", "RemoveRoleFromInstanceProfile")})
 """What is served only to say that there is nothing of the kind."""

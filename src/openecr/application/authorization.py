@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from openecr.application.decisions import Decided, Decisions
 from openecr.application.iam.entities import locate
 from openecr.application.identities import Identities
+from openecr.application.key_names import locate_key
 from openecr.domain.audit import explain, explanation_of
 from openecr.domain.callers import Caller, RequestContext, WebIdentity
 from openecr.domain.decisions import Check, Decision, Grant, PolicyKind, Requirement, Verdict
 from openecr.domain.errors import AccessDenied
 from openecr.domain.iam import Located
+from openecr.domain.kms import KeyName
+from openecr.domain.kms_errors import CIPHERTEXT_DENIED
 from openecr.engines.iam import compile_policy, denial_sentence
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -36,7 +39,7 @@ class Authorizer:
         def look(connection: Connection) -> tuple[Scene, Located | None]:
             registry = requirement.registry
             scene = find_scene(connection, caller.account_id, registry, requirement.repository_name)
-            return scene, locate(connection, registry.account_id, requirement.entity)
+            return scene, _locate(connection, requirement)
 
         scene, located = await self._database.read(look)
         return await self.judge(caller, context, requirement, scene, located)
@@ -54,6 +57,19 @@ class Authorizer:
             grant.caller, grant.context, requirement, scene, None, instead=policy
         )
         return decided.verdict.decision
+
+    async def verdict_under(
+        self, grant: Grant, requirement: Requirement, located: Located, policy_text: str
+    ) -> Verdict:
+        """Decide what whoever was granted something may do to a key as if it had this policy."""
+        policy = compile_policy(policy_text, kind=PolicyKind.RESOURCE, source=located.arn)
+        scene = await self._database.read(
+            lambda connection: find_scene(connection, grant.caller.account_id, requirement.registry, None)
+        )
+        decided = await self._decisions.decide(
+            grant.caller, grant.context, requirement, scene, located, instead=policy
+        )
+        return decided.verdict
 
     async def judge(
         self,
@@ -88,6 +104,13 @@ class Authorizer:
         )
 
 
+def _locate(connection: Connection, requirement: Requirement) -> Located | None:
+    named = requirement.entity
+    if isinstance(named, KeyName):
+        return locate_key(connection, requirement.registry, named)
+    return locate(connection, requirement.registry.account_id, named)
+
+
 def denial(grant: Grant) -> str:
     """Return the sentence that tells a caller what was missing (IAM user guide, access denied messages)."""
     return _sentence(grant.caller, grant.requirement, grant.action, grant.verdict)
@@ -96,6 +119,8 @@ def denial(grant: Grant) -> str:
 def _sentence(caller: Caller, requirement: Requirement, action: str, verdict: Verdict) -> str:
     if isinstance(caller, WebIdentity):
         return f"Not authorized to perform {action}"
+    if isinstance(requirement.entity, KeyName) and requirement.entity.is_in_ciphertext:
+        return CIPHERTEXT_DENIED
     if requirement.asks_trust:  # the reason would tell whether the role exists
         return (
             f"User: {caller.arn} is not authorized to perform: {action} on resource: {requirement.resource}"

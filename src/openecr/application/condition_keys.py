@@ -1,7 +1,7 @@
 """The condition keys of a request, made when a policy asks for them (IAM user guide, global condition context keys)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from openecr.application.identities import Identity, Tags
@@ -36,6 +36,7 @@ class Circumstances:
     owner_account_id: str
     resource_tags: Tags
     resource_boundary_arn: str | None = None
+    resource_keys: Mapping[str, Values] = field(default_factory=dict[str, Values])
 
 
 class ConditionKeys:
@@ -62,6 +63,9 @@ class ConditionKeys:
         make = _KEYS.get(key)
         if make is not None:
             return make(self._circumstances)
+        resource = self._circumstances.resource_keys.get(key)
+        if resource is not None:
+            return resource
         family, slash, name = key.partition("/")
         if slash:
             return _tag(self._circumstances, family, name)
@@ -153,6 +157,7 @@ _KEYS: Mapping[str, Callable[[Circumstances], Values | None]] = {
     "aws:sourceidentity": _of_session(lambda session: session.source_identity),
     "aws:federatedprovider": _federated_provider,
     "iam:permissionsboundary": _boundary,
+    "kms:calleraccount": lambda this: (this.caller.account_id,),
 }
 
 _TYPES: Mapping[type[Caller], str] = {

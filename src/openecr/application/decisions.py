@@ -19,7 +19,8 @@ from openecr.domain.callers import (
     WebIdentity,
 )
 from openecr.domain.decisions import Decision, Mode, PolicyKind, Requirement, Verdict
-from openecr.domain.iam import Located
+from openecr.domain.iam import Located, root_arn
+from openecr.domain.kms import KeyName
 from openecr.engines.iam import Policy, PolicySet, Principal, PrincipalType, Question, compile_policy, decide
 from openecr.store.principals import Scene
 
@@ -42,6 +43,7 @@ OLD_SCOPE = frozenset({"ecr:ReplicateImage", "ecr:BatchImportUpstreamImage", "ec
 """What registry policies were about before scope V2."""
 
 _DECIDED_BY_WRITES = frozenset({"ecr:PutImage", "ecr:BatchDeleteImage"})
+_OF_REGISTRIES = "ecr:"
 _LOGIN = "ecr:GetAuthorizationToken"
 _EVERYTHING = compile_policy(
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}',
@@ -113,6 +115,7 @@ class Decisions:
             requirement.mode,
             None if scene.repository is None else scene.repository.id,
             located,
+            requirement.entity,
         )
         found = self._kept.get(key)
         # Ids of temporary keys are short enough for two of them to be the same one day.
@@ -130,15 +133,17 @@ class Decisions:
         assert scene.caller_epoch is not None, "the caller's account is there"
         identity = await self._identity(caller, scene.caller_epoch)
         registry, guarded = await self._owner(requirement, scene, located)
+        principal = _principal(caller, identity)
         return _Asked(
             epochs=(scene.caller_epoch, scene.owner_epoch),
             caller=caller,
-            principal=_principal(caller, identity),
+            principal=principal,
             identity=identity,
             session=await self._session(caller, scene.caller_epoch),
             is_own_root=isinstance(caller, Root) and caller.account_id == requirement.registry.account_id,
             registry=registry,
             guarded=guarded,
+            granted=await self._granted(requirement, located, principal),
             resource=requirement.resource if located is None else located.arn,
             owner_account_id=requirement.registry.account_id,
         )
@@ -174,17 +179,39 @@ class Decisions:
                 return _NOTHING_SAID, _TRUSTS_NOBODY
             return _NOTHING_SAID, await self._identities.of_role(located.unique_id, scene.owner_epoch)
         if scene.owner_epoch is not None and located is not None:
-            named = await self._identities.of_principal(located.unique_id, scene.owner_epoch)
-            return _NOTHING_SAID, Guarded(
-                tags={key.lower(): value for key, value in named.tags},
-                boundary_arn=None if named.boundary is None else named.boundary.source,
-            )
-        if scene.owner_epoch is None or requirement.arn is not None:
+            return _NOTHING_SAID, await self._of_located(requirement, located.unique_id, scene.owner_epoch)
+        is_about_registry = requirement.arn is None and requirement.actions[0].startswith(_OF_REGISTRIES)
+        if scene.owner_epoch is None or not is_about_registry:
             return _NOTHING_SAID, _UNGUARDED
         registry = await self._identities.of_registry(requirement.registry, scene.owner_epoch)
         if scene.repository is None:
             return registry, _UNGUARDED
         return registry, await self._identities.of_repository(scene.repository, scene.owner_epoch)
+
+    async def _of_located(self, requirement: Requirement, unique_id: str, epoch: int) -> Guarded:
+        """What is said about a key, a user or a role."""
+        if isinstance(requirement.entity, KeyName):
+            return await self._identities.of_key(unique_id, epoch)
+        named = await self._identities.of_principal(unique_id, epoch)
+        return Guarded(
+            tags={key.lower(): value for key, value in named.tags},
+            boundary_arn=None if named.boundary is None else named.boundary.source,
+        )
+
+    async def _granted(
+        self, requirement: Requirement, located: Located | None, principal: Principal
+    ) -> tuple[Policy, ...]:
+        """What grants on the key let the caller do.
+
+        Every grant that is made or ended raises the owner's epoch, but for those of services, whose callers are not
+        remembered.
+        """
+        if not isinstance(requirement.entity, KeyName) or located is None:
+            return ()
+        names = (principal.arn, principal.role_arn, principal.user_arn, root_arn(principal.account_id))
+        return await self._identities.of_grants(
+            located.unique_id, [name for name in names if name is not None], requirement.entity.grant_id
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -202,6 +229,7 @@ class _Asked:
     is_own_root: bool
     registry: Registry
     guarded: Guarded
+    granted: tuple[Policy, ...]
     resource: str
     owner_account_id: str
     decided: Decided | None = None
@@ -239,7 +267,7 @@ class _Asked:
         registry = self.registry
         if registry.policy is not None and (registry.is_full or action in OLD_SCOPE):
             found.append(registry.policy)
-        return tuple(found)
+        return (*found, *self.granted)
 
 
 def _decide(asked: _Asked, caller: Caller, context: RequestContext, requirement: Requirement) -> Decided:
@@ -253,6 +281,7 @@ def _decide(asked: _Asked, caller: Caller, context: RequestContext, requirement:
         owner_account_id=asked.owner_account_id,
         resource_tags=asked.guarded.tags,
         resource_boundary_arn=asked.guarded.boundary_arn,
+        resource_keys=asked.guarded.keys,
     )
     keys = ConditionKeys(
         circumstances,

@@ -6,8 +6,8 @@ have just read the same one. So a change is seen by the next request, whichever 
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -16,10 +16,21 @@ from openecr.application.iam import aws_policies
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.decisions import PolicyKind
 from openecr.domain.iam import IamRole
+from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, key_arn
 from openecr.domain.registries import PARTITION, RegistryId, repository_arn
 from openecr.domain.repositories import Repository
 from openecr.engines.iam import Policy, compile_policy
-from openecr.store import iam_entities, iam_tags, principals, repositories
+from openecr.engines.kms import grant_policy
+from openecr.store import (
+    iam_entities,
+    iam_tags,
+    kms_aliases,
+    kms_grants,
+    kms_key_tags,
+    kms_keys,
+    principals,
+    repositories,
+)
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.principals import ResourcePolicyRow
@@ -28,6 +39,8 @@ T = TypeVar("T")
 
 _ENTRIES = 4096
 _COMPILED = 4096
+_ALIASES = 1_000
+_GRANTS = 1_000
 
 Tags = Mapping[str, str]
 """Tags by their key in lower case: condition keys know no case."""
@@ -56,13 +69,15 @@ class Registry:
 class Guarded:
     """What an owner has said about one resource. `must_allow`: silence denies, also in the same account.
 
-    `boundary_arn`: of a user or role that the request is about.
+    `boundary_arn`: of a user or role that the request is about. `keys` are the condition keys that the resource itself
+    has, by their names in lower case.
     """
 
     policy: Policy | None = None
     tags: Tags
     boundary_arn: str | None = None
     must_allow: bool = False
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 class _Kept(Generic[T]):
@@ -93,6 +108,7 @@ class Identities:
         self._registries: _Kept[Registry] = _Kept()
         self._repositories: _Kept[Guarded] = _Kept()
         self._roles: _Kept[Guarded] = _Kept()
+        self._keys: _Kept[Guarded] = _Kept()
 
     async def of_principal(self, principal_id: str, epoch: int) -> Identity:
         """Return a user or role by its unique id."""
@@ -125,6 +141,16 @@ class Identities:
         return self._roles.find(role_id, epoch) or self._roles.keep(
             role_id, epoch, await self._read(_load_trust, role_id)
         )
+
+    async def of_key(self, key_id: str, epoch: int) -> Guarded:
+        """Return who may use a key of KMS. Raises nothing where it is gone: nobody may."""
+        return self._keys.find(key_id, epoch) or self._keys.keep(
+            key_id, epoch, await self._read(_load_key, key_id)
+        )
+
+    async def of_grants(self, key_id: str, grantees: Sequence[str], grant_id: str) -> tuple[Policy, ...]:
+        """Return as policies what a key's grants let any of these principals do, or one grant alone. Not kept."""
+        return await self._read(_load_grants, key_id, grantees, grant_id)
 
     async def _read(self, load: Callable[..., T], *arguments: object) -> T:
         return await self._database.read(lambda connection: load(connection, *arguments))
@@ -198,6 +224,48 @@ def _load_trust(connection: Connection, role_id: str) -> Guarded:
     )
     tags = iam_tags.list_of(connection, role_id)
     return Guarded(policy=policy, tags={key.lower(): value for key, value in tags.items()}, must_allow=True)
+
+
+def _load_key(connection: Connection, key_id: str) -> Guarded:
+    key = kms_keys.find(connection, key_id)
+    if key is None:
+        return Guarded(tags={}, must_allow=True)
+    aliases = kms_aliases.list_of_key(connection, key_id, limit=_ALIASES)
+    keys: dict[str, tuple[str, ...]] = {
+        "kms:keyspec": (KEY_SPEC,),
+        "kms:keyusage": (KEY_USAGE,),
+        "kms:keyorigin": (KEY_ORIGIN,),
+        "kms:multiregion": ("false",),
+    }
+    if aliases:
+        keys["kms:resourcealiases"] = tuple(alias.name for alias in aliases)
+    return Guarded(
+        policy=compile_policy(
+            key.policy, kind=PolicyKind.RESOURCE, source=key.arn, principals=key.policy_principals
+        ),
+        tags={name.lower(): value for name, value in kms_key_tags.list_of(connection, key_id).items()},
+        must_allow=True,
+        keys=keys,
+    )
+
+
+def _load_grants(
+    connection: Connection, key_id: str, grantees: Sequence[str], grant_id: str
+) -> tuple[Policy, ...]:
+    if grant_id:
+        grant = kms_grants.find(connection, key_id, grant_id)
+        found = [] if grant is None else [grant]
+    else:
+        found = kms_grants.list_of_grantees(connection, key_id, grantees, limit=_GRANTS)
+    return tuple(
+        compile_policy(
+            grant_policy(grant),
+            kind=PolicyKind.RESOURCE,
+            source=f"{key_arn(grant.registry, key_id)}/grant/{grant.grant_id}",
+            principals=grant.principal_ids,
+        )
+        for grant in found
+    )
 
 
 def _resource_policy(row: ResourcePolicyRow | None, arn: str) -> Policy | None:

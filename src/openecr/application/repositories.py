@@ -1,7 +1,7 @@
 """Repositories: made, described, changed and deleted."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from openecr.application.audit import audited
 from openecr.application.collection import PURGE
@@ -21,6 +21,9 @@ from openecr.store import accounts, jobs, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
+Also = Callable[[Connection, Repository], None]
+"""What is done in the unit of work that makes or deletes a repository."""
+
 _KEY_MAX_CHARACTERS = 128
 _VALUE_MAX_CHARACTERS = 256
 _RESERVED_PREFIX = "aws:"
@@ -36,9 +39,14 @@ class Repositories:
         self._limits = limits
 
     async def create(
-        self, grant: Grant, settings: RepositorySettings, resource_tags: Mapping[str, str]
+        self,
+        grant: Grant,
+        settings: RepositorySettings,
+        resource_tags: Mapping[str, str],
+        *,
+        also: Also | None = None,
     ) -> Repository:
-        """Create the repository that the grant names, with its tags, or nothing.
+        """Create the repository that the grant names, with its tags, or nothing. `also` is done in the same unit.
 
         Raises RepositoryAlreadyExists, LimitExceeded, InvalidTagParameter, TooManyTags.
         """
@@ -60,6 +68,8 @@ class Repositories:
                 raise RepositoryAlreadyExists(repository_name=name, registry_id=registry.account_id)
             repository = repositories.add(connection, registry, name, settings, created_at=now)
             self._put_tags(connection, repository, tags)
+            if also is not None:
+                also(connection, repository)
             return repository
 
         return await self._database.write(audited(grant, unit))
@@ -80,8 +90,11 @@ class Repositories:
         found = await self._database.scan(scan)
         return cut_page(found, page.limit, lambda repository: repository.name)
 
-    async def delete(self, grant: Grant, *, force: bool) -> Repository:
-        """Delete the repository; its name is free at once. Raises RepositoryNotFound, RepositoryNotEmpty."""
+    async def delete(self, grant: Grant, *, force: bool, also: Also | None = None) -> Repository:
+        """Delete the repository; its name is free at once. `also` is done in the same unit.
+
+        Raises RepositoryNotFound, RepositoryNotEmpty.
+        """
         repository = grant.require_repository()
         now = self._clock.now()
 
@@ -92,6 +105,8 @@ class Repositories:
                     repository_name=repository.name, registry_id=repository.registry.account_id
                 )
             repositories.mark_deleted(connection, repository)
+            if also is not None:
+                also(connection, repository)
             jobs.enqueue(connection, PURGE, now=now, unique_key=str(repository.id))
 
         await self._database.write(audited(grant, unit))

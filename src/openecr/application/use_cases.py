@@ -12,6 +12,7 @@ from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
+from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
@@ -43,8 +44,8 @@ class UseCases:
         clock: Clock,
         ids: Ids,
         limits: Limits,
-        token_end: TokenEnd,
         encrypt_at_rest: bool,
+        token_end: TokenEnd,
         identity_providers: IdentityProviders,
         issuers: Collection[str],
     ) -> None:
@@ -64,6 +65,15 @@ class UseCases:
         self.authorizer = Authorizer(database=database)
         self.account_settings = AccountSettings(database=database)
         self.repositories = Repositories(database=database, clock=clock, limits=limits)
+        self.kms = Kms(
+            database=database,
+            authorizer=self.authorizer,
+            keys=keys,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+            repositories=self.repositories,
+        )
         self.repository_policies = RepositoryPolicies(database=database, authorizer=self.authorizer)
         self.registry_policies = RegistryPolicies(database=database)
         self.images = Images(

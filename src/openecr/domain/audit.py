@@ -41,6 +41,8 @@ _TYPES = {
     ("iam", "role"): "AWS::IAM::Role",
     ("iam", "group"): "AWS::IAM::Group",
     ("iam", "policy"): "AWS::IAM::Policy",
+    ("kms", "key"): "AWS::KMS::Key",
+    ("kms", "alias"): "AWS::KMS::Alias",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.errors import RepositoryNotFound
 from openecr.domain.iam import AccessKeyOwner, EntityName, Located
+from openecr.domain.kms import KeyName
 from openecr.domain.registries import RegistryId, repository_arn
 from openecr.domain.repositories import Repository
 
@@ -69,8 +70,8 @@ class Requirement:
     """What one resource of a request needs: actions, and the repository or everything.
 
     `repository_name` None means the actions know no resource (`*`); the name `*` means every repository of the
-    registry. `arn` names a resource that is no repository (a user, a role). `entity` is whom it names: the decision is
-    about the ARN with its path, which `arn` does not tell. `context_keys` are the request's own condition keys (such
+    registry. `arn` names a resource that is no repository (a user, a role, a key). `entity` is whom or what it names:
+    the decision is about the ARN with its path, or of the key behind an alias, which `arn` does not tell. `context_keys` are the request's own condition keys (such
     as `aws:RequestTag/team`).
     """
 
@@ -80,7 +81,7 @@ class Requirement:
     mode: Mode = Mode.ALL_OF
     context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     arn: str | None = None
-    entity: EntityName | AccessKeyOwner | None = None
+    entity: EntityName | AccessKeyOwner | KeyName | None = None
 
     @property
     def asks_trust(self) -> bool:

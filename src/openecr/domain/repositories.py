@@ -47,11 +47,15 @@ class TagMutabilitySetting:
                 return excluded
 
 
+AES256 = "AES256"
+"""The encryption type without a key of KMS."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:
-    """How a repository's content is encrypted; fixed at creation."""
+    """How a repository's content is encrypted; fixed at creation. `kms_key`: the ARN of its key of KMS."""
 
-    encryption_type: str = "AES256"
+    encryption_type: str = AES256
     kms_key: str | None = None
 
 

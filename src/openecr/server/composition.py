@@ -14,6 +14,7 @@ from openecr.application.authorization_tokens import TokenEnd
 from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
+from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.scrubbing import Scrubbing
@@ -28,7 +29,7 @@ from openecr.server.databases import open_databases
 from openecr.server.readiness import Readiness
 from openecr.server.storage import open_blob_store
 from openecr.settings import Settings
-from openecr.store.database import DatabaseFailed
+from openecr.store.database import Database, DatabaseFailed
 from openecr.web.app import WebApplication
 from openecr.web.aws import call as aws_call
 from openecr.web.aws.downloads import Downloads
@@ -48,6 +49,7 @@ class Parts:
     accounts: Accounts
     collection: Collection
     jobs: Jobs
+    kms: Kms
     scrubbing: Scrubbing
     pull_times: PullTimes
     key_uses: AccessKeyUses
@@ -109,6 +111,7 @@ async def compose(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
             jobs=Jobs(database=metadata, clock=clock),
+            kms=use_cases.kms,
             scrubbing=Scrubbing(
                 database=metadata,
                 store=store,
@@ -119,17 +122,23 @@ async def compose(
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,
-            explanations=Explanations(
-                database=metadata,
-                authorizer=use_cases.authorizer,
-                lookup=trail.lookup,
-                clock=clock,
-                region=settings.regions[0],
-            ),
+            explanations=_explanations(settings, metadata, use_cases, trail, clock),
             limits=limits,
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _explanations(
+    settings: Settings, metadata: Database, use_cases: UseCases, trail: AuditTrail, clock: Clock
+) -> Explanations:
+    return Explanations(
+        database=metadata,
+        authorizer=use_cases.authorizer,
+        lookup=trail.lookup,
+        clock=clock,
+        region=settings.regions[0],
+    )
 
 
 def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
@@ -204,6 +213,7 @@ def _web(
             hosts=hosts,
             iam=parts.iam,
             images=parts.images,
+            kms=parts.kms,
             registry_policies=parts.registry_policies,
             repositories=parts.repositories,
             repository_policies=parts.repository_policies,

@@ -18,6 +18,8 @@ _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
 _RETENTION_SECONDS = 600
+_KEYS_SECONDS = 600
+"""Keys are deleted and rotated to the day; nobody waits for the minute."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
@@ -52,11 +54,17 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
             every_seconds=scrub_seconds,
             first_seconds=scrub_seconds,
         ),
+        Kind(
+            name="kms-deletion", run=_until_done(parts.kms.deletions.delete_due), every_seconds=_KEYS_SECONDS
+        ),
+        Kind(
+            name="kms-rotation", run=_until_done(parts.kms.rotations.rotate_due), every_seconds=_KEYS_SECONDS
+        ),
         Kind(name=REMOVE_ORPHANS, run=_alone(partial(parts.scrubbing.audit, remove_orphans=True))),
     )
 
 
-def _until_done(step: Callable[[], Awaitable[bool]]) -> Handler:
+def _until_done(step: Callable[[], Awaitable[int]]) -> Handler:
     """Repeat a step that does a bounded piece and tells whether there may be more."""
 
     async def handle(run: Run) -> None:

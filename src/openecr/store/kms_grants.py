@@ -72,6 +72,12 @@ LIST_OF_GRANTEES = Statement(
     .order_by(_G.grant_id)
     .limit(bindparam("count"))
 )
+LIST_NAMED = Statement(
+    select(*_COLUMNS)
+    .where(_OF_KEY, _G.grantee == bindparam("the_grantee"), _G.name == bindparam("the_name"))
+    .order_by(_G.grant_id)
+    .limit(bindparam("count"))
+)
 LIST_RETIRABLE = Statement(
     select(*_COLUMNS)
     .where(_G.retiring == bindparam("the_retiring"), _G.grant_id > bindparam("after"))
@@ -129,6 +135,12 @@ def list_of_grantees(
 ) -> list[KmsGrant]:
     """Return what a key's grants let any of some principals do."""
     rows = connection.fetch_all(LIST_OF_GRANTEES, the_key=key_id, grantees=as_list(grantees), count=limit)
+    return [_grant(row) for row in rows]
+
+
+def list_named(connection: Connection, key_id: str, grantee: str, name: str, *, limit: int) -> list[KmsGrant]:
+    """Return a principal's grants of one name on a key."""
+    rows = connection.fetch_all(LIST_NAMED, the_key=key_id, the_grantee=grantee, the_name=name, count=limit)
     return [_grant(row) for row in rows]
 
 

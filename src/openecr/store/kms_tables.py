@@ -78,7 +78,7 @@ KMS_GRANTS = Table(
     Column("issuing_account", TEXT, nullable=False),
     Column("created_at", BIG, nullable=False),
     Index("ix_kms_grants_key", "key_id", "grant_id"),
-    Index("ix_kms_grants_grantee", "key_id", "grantee"),
+    Index("ix_kms_grants_grantee", "key_id", "grantee", "name"),
     Index("ix_kms_grants_retiring", "retiring", "grant_id"),
     sqlite_strict=True,
 )

@@ -76,6 +76,12 @@ SET_SCAN_ON_PUSH = Statement(
     .where(_R.id == bindparam("repository_id"), LIVE)
     .values(scan_on_push=bindparam("new_scan_on_push"))
 )
+SET_SEALED_KEY = Statement(
+    update(REPOSITORIES).where(_R.id == bindparam("repository_id")).values(sealed_key=bindparam("new_key"))
+)
+FIND_SEALED_KEY = Statement(
+    select(_R.sealed_key).where(_R.id == bindparam("repository_id"), LIVE), is_shared=True
+)
 ANY_IMAGE = Statement(
     select(IMAGES.c.id).where(IMAGES.c.repository_id == bindparam("repository_id")).limit(1)
 )
@@ -192,6 +198,17 @@ def set_tag_mutability(connection: Connection, repository: Repository, setting: 
 def set_scan_on_push(connection: Connection, repository: Repository, *, scan_on_push: bool) -> None:
     """Store the deprecated scanning setting."""
     connection.execute(SET_SCAN_ON_PUSH, repository_id=repository.id, new_scan_on_push=int(scan_on_push))
+
+
+def set_sealed_key(connection: Connection, repository: Repository, sealed_key: bytes) -> None:
+    """Keep the repository's own key, encrypted under its key of KMS."""
+    connection.execute(SET_SEALED_KEY, repository_id=repository.id, new_key=sealed_key)
+
+
+def find_sealed_key(connection: Connection, repository: Repository) -> bytes | None:
+    """Return the repository's own key, encrypted under its key of KMS; None where it has none."""
+    row = connection.fetch_one(FIND_SEALED_KEY, repository_id=repository.id)
+    return None if row is None or row[0] is None else bytes(row[0])
 
 
 def list_resource_tags(connection: Connection, repository: Repository) -> dict[str, str]:

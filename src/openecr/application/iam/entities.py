@@ -24,6 +24,7 @@ from openecr.domain.iam_errors import (
     NoSuchEntity,
     UnmodifiableEntity,
 )
+from openecr.domain.kms import KeyName
 from openecr.domain.pages import Page, PageRequest, cut_page
 from openecr.domain.service_roles import SERVICE_ROLE_PATH
 from openecr.ports.ids import Ids
@@ -45,14 +46,14 @@ def draw_unique_id(ids: Ids, prefix: str) -> str:
 
 
 def locate(
-    connection: Connection, account_id: str, named: EntityName | AccessKeyOwner | None
+    connection: Connection, account_id: str, named: EntityName | AccessKeyOwner | KeyName | None
 ) -> Located | None:
     """Return what a requirement names as it is now, for the decision; None where it does not exist.
 
     The ARN is the one that it would have after the change that `new_name` and `new_path` ask for.
     """
     match named:
-        case None:
+        case None | KeyName():  # keys of KMS are looked up in their regions
             return None
         case AccessKeyOwner(access_key_id=access_key_id):
             key = access_keys.find(connection, access_key_id)

@@ -10,6 +10,7 @@ from openecr.application.authorization_tokens import AuthorizationTokens
 from openecr.application.blobs import Blobs
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
+from openecr.application.kms.kms import Kms
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
 from openecr.application.repository_policies import RepositoryPolicies
@@ -41,6 +42,7 @@ class Services:
     hosts: RegistryHosts
     iam: Iam
     images: Images
+    kms: Kms
     registry_policies: RegistryPolicies
     repositories: Repositories
     repository_policies: RepositoryPolicies

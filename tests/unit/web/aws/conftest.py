@@ -101,6 +101,17 @@ async def house(tmp_path: Path, empty_databases: Path) -> AsyncIterator[House]:
     assert failures == []
 
 
+HOSTS = RegistryHosts(
+    default=RegistryId(account_id=ACCOUNT, region=REGION),
+    regions=(REGION, OTHER_REGION),
+    domains=("localhost",),
+    plain_names=(),
+    scheme="http",
+    port=5050,
+    default_host="localhost:5050",
+)
+
+
 async def _compose(metadata: Database, activity: Database, store: BlobStore) -> House:
     # botocore signs with the time of this machine.
     clock, ids = MovableClock(time.time_ns() // 1000), SystemIds()
@@ -126,17 +137,10 @@ async def _compose(metadata: Database, activity: Database, store: BlobStore) -> 
         audit=AuditLookup(metadata=metadata, activity=activity),
         authorization_tokens=parts.tokens,
         blobs=parts.blobs,
-        hosts=RegistryHosts(
-            default=RegistryId(account_id=ACCOUNT, region=REGION),
-            regions=(REGION, OTHER_REGION),
-            domains=("localhost",),
-            plain_names=(),
-            scheme="http",
-            port=5050,
-            default_host="localhost:5050",
-        ),
+        hosts=HOSTS,
         iam=parts.iam,
         images=parts.images,
+        kms=parts.kms,
         registry_policies=parts.registry_policies,
         repositories=parts.repositories,
         repository_policies=parts.repository_policies,

@@ -122,5 +122,5 @@ def test_operations_are_told_as_reading_or_changing(
 
 
 def test_every_service_that_is_served_has_a_source() -> None:
-    assert {row.service for row in ROWS} == {"ecr", "iam", "sts", "cloudtrail"}
+    assert {row.service for row in ROWS} == {"ecr", "iam", "sts", "cloudtrail", "kms"}
     assert load_service("cloudtrail").signing_name == "cloudtrail"

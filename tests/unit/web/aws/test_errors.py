@@ -61,7 +61,9 @@ def test_every_error_has_a_row_and_every_row_an_error() -> None:
 def test_every_code_is_modelled_for_ecr_or_iam_or_common() -> None:
     codes = {row.code for row in ERRORS.values()} | {row.code for row in SIGNATURE_ERRORS.values()}
 
-    assert codes <= ECR_CODES | IAM_CODES | STS_CODES | KMS_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
+    assert (
+        codes <= ECR_CODES | IAM_CODES | STS_CODES | KMS_CODES | CLOUDTRAIL_CODES | QUERY_CODES | COMMON_CODES
+    )
     assert COMMON_CODES.isdisjoint(ECR_CODES)
 
 

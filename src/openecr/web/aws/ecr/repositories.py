@@ -16,7 +16,7 @@ async def create_repository(services: Services, call: Call) -> Output:
     """Create a repository, with its resource tags or not at all."""
     settings = read_settings(call.parameters)
     tags = read_tags(call.parameters.get("tags") or ())
-    return {"repository": _told(services, await services.repositories.create(call.grant, settings, tags))}
+    return {"repository": _told(services, await services.kms.repositories.create(call.grant, settings, tags))}
 
 
 async def describe_repositories(services: Services, call: Call) -> Output:
@@ -34,7 +34,7 @@ async def describe_repositories(services: Services, call: Call) -> Output:
 
 async def delete_repository(services: Services, call: Call) -> Output:
     """Delete a repository; `force` also where it has images."""
-    deleted = await services.repositories.delete(call.grant, force=call.parameters.get("force", False))
+    deleted = await services.kms.repositories.delete(call.grant, force=call.parameters.get("force", False))
     return {"repository": _told(services, deleted)}
 
 

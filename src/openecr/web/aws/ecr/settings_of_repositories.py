@@ -4,6 +4,7 @@ from typing import Any
 
 from openecr.domain.errors import InvalidParameter
 from openecr.domain.repositories import (
+    AES256,
     Encryption,
     RepositorySettings,
     TagMutability,
@@ -54,12 +55,10 @@ def write_encryption(encryption: Encryption) -> dict[str, Any]:
 
 
 def _read_encryption(configuration: Parameters) -> Encryption:
-    """AES256 only, until there is a key service; a key for it makes no sense to ECR either."""
-    kind = configuration.get("encryptionType", "AES256")
-    if kind != "AES256":
-        raise InvalidParameter(
-            parameter=_ENCRYPTION, constraint=f"The encryption type {kind} is not supported by this server"
-        )
+    """Read the type, and for those of KMS the key as it is named; a key for AES256 makes no sense to ECR."""
+    kind = configuration.get("encryptionType", AES256)
+    if kind != AES256:
+        return Encryption(encryption_type=kind, kms_key=configuration.get("kmsKey"))
     if "kmsKey" in configuration:
         raise InvalidParameter(
             parameter=_ENCRYPTION, constraint="kmsKey cannot be set when encryptionType is AES256"

@@ -102,7 +102,7 @@ def _grants() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_kms_grants_key", "kms_grants", ["key_id", "grant_id"])
-    op.create_index("ix_kms_grants_grantee", "kms_grants", ["key_id", "grantee"])
+    op.create_index("ix_kms_grants_grantee", "kms_grants", ["key_id", "grantee", "name"])
     op.create_index("ix_kms_grants_retiring", "kms_grants", ["retiring", "grant_id"])
 
 

@@ -1,0 +1,386 @@
+"""The keys of ECR's repositories: what ECR does with KMS, through grants that it makes with its caller's permissions.
+
+CreateRepository asks for DescribeKey and CreateGrant as its caller (forward access: `kms:ViaService`), and makes two
+grants to ECR itself under the encryption context of the repository. From then on ECR alone uses the key, through these
+grants: who pushes and pulls needs no permission of KMS. Everything here is a bounded read of the database and AES.
+
+Source: ECR user guide, "Encryption at rest".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openecr.application.authorization import Authorizer, denial
+from openecr.application.key_names import NamedKey, missing, read_key, require_key
+from openecr.application.kms.ciphers import decrypted, encrypted, read_origin
+from openecr.application.kms.grants import GRANT_ID_BYTES, NewGrant, made_grant
+from openecr.application.kms.materials import Materials
+from openecr.application.kms.states import check_usable
+from openecr.domain.callers import Caller, RequestContext, Service
+from openecr.domain.decisions import Decision, Grant, Requirement
+from openecr.domain.errors import AccessDenied, DomainError
+from openecr.domain.kms import (
+    MATERIAL_BYTES,
+    GrantConstraints,
+    KeyManager,
+    KeyName,
+    KeyState,
+    KmsAlias,
+    KmsGrant,
+    KmsKey,
+    key_arn,
+    managed_policy,
+    parse_key_arn,
+    service_principal,
+)
+from openecr.domain.kms_errors import (
+    InvalidCiphertext,
+    KeyDisabled,
+    KmsFailed,
+    KmsInvalidArn,
+    KmsInvalidState,
+    KmsNotFound,
+)
+from openecr.domain.registries import RegistryId, repository_arn
+from openecr.domain.repositories import Repository
+from openecr.engines.kms import RANDOM_BYTES
+from openecr.ports.clock import Clock
+from openecr.ports.ids import Ids
+from openecr.store import accounts, kms_aliases, kms_grants, kms_keys, kms_materials
+from openecr.store.connections import Connection
+from openecr.store.database import Database
+
+MANAGED_ALIAS = "alias/aws/ecr"
+"""The key of repositories that name none; made on its first use."""
+
+DATA_KEY_BYTES = MATERIAL_BYTES
+_SERVICE = "ecr"
+_TITLE = "Amazon ECR"
+_DESCRIPTION = "Default key that protects my ECR data when no other key is defined"
+_OPERATIONS = ("GenerateDataKey", "Decrypt")
+_GRANTS = 2
+_GRANTS_READ = 10
+_CONTEXT_KEY = "aws:ecr:arn"
+_ROTATION_DAYS = 365
+_CODES: tuple[tuple[type[DomainError], str], ...] = (
+    (KmsNotFound, "NotFoundException"),
+    (KmsInvalidArn, "InvalidArnException"),
+    (KeyDisabled, "DisabledException"),
+    (KmsInvalidState, "KMSInvalidStateException"),
+    (InvalidCiphertext, "InvalidCiphertextException"),
+    (AccessDenied, "AccessDeniedException"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenKey:
+    """A key that a new repository may use, with all the chance that its grants and its own key take."""
+
+    key_id: str
+    arn: str
+    repository_arn: str
+    grant_ids: tuple[str, ...]
+    issuing_account: str
+    created_at: int
+    repository_key: bytes
+    random: bytes
+
+
+class RepositoryKeys:
+    """What ECR does with keys. Each failure is told as KmsFailed, which holds KMS's code."""
+
+    def __init__(
+        self, *, database: Database, authorizer: Authorizer, materials: Materials, clock: Clock, ids: Ids
+    ) -> None:
+        self._database = database
+        self._authorizer = authorizer
+        self._materials = materials
+        self._clock = clock
+        self._ids = ids
+
+    # --- CreateRepository -------------------------------------------------------------------------------------------
+
+    async def choose(self, grant: Grant, named: str | None) -> ChosenKey:
+        """Find the key that CreateRepository names by id, alias or ARN, or make ECR's own; ask as the caller.
+
+        Raises KmsFailed.
+        """
+        registry = grant.registry
+        arn = repository_arn(registry, grant.requirement.repository_name or "")
+        try:
+            key = read_key(MANAGED_ALIAS if named is None else named, registry)
+            if key == NamedKey(registry=registry, name=KeyName(alias=MANAGED_ALIAS)):
+                await self._ensure_managed(registry)
+            key_id = await self._check_creator(grant, key, arn)
+        except DomainError as error:
+            raise failed(error) from error
+        return ChosenKey(
+            key_id=key_id,
+            arn=key_arn(key.registry, key_id),
+            repository_arn=arn,
+            grant_ids=tuple(self._ids.token(GRANT_ID_BYTES).hex() for _ in range(_GRANTS)),
+            issuing_account=grant.caller.account_id,
+            created_at=self._clock.now(),
+            repository_key=self._ids.token(DATA_KEY_BYTES),
+            random=self._ids.token(RANDOM_BYTES),
+        )
+
+    def bind(self, connection: Connection, chosen: ChosenKey) -> bytes:
+        """Make the grants in the unit that makes the repository; return the repository's own key, encrypted.
+
+        Raises KmsFailed.
+        """
+        try:
+            key = kms_keys.find(connection, chosen.key_id)
+            if key is None:
+                raise KmsNotFound(message=f"Key '{chosen.arn}' does not exist")
+            check_usable(key)
+        except DomainError as error:
+            raise failed(error) from error
+        wanted = _wanted(chosen.repository_arn, key.registry.region)
+        for grant_id in chosen.grant_ids:
+            made = made_grant(
+                key,
+                wanted,
+                grant_id=grant_id,
+                principal_ids={},
+                issuing_account=chosen.issuing_account,
+                created_at=chosen.created_at,
+            )
+            kms_grants.add(connection, made)  # a service's: no decision that is kept knows of it
+        material = self._materials.open_current(connection, key)
+        context = context_of(chosen.repository_arn)
+        return encrypted(key, material, chosen.repository_key, context, random=chosen.random).blob
+
+    async def _check_creator(self, grant: Grant, key: NamedKey, arn: str) -> str:
+        """Ask for DescribeKey and CreateGrant as the caller; return the key's id. Raises DomainError."""
+        principal = service_principal(_SERVICE, key.registry.region)
+        for_grant = (
+            ("kms:GrantIsForAWSResource", ("true",)),
+            ("kms:GranteePrincipal", (principal,)),
+            ("kms:RetiringPrincipal", (principal,)),
+            ("kms:GrantOperations", _OPERATIONS),
+            ("kms:GrantConstraintType", ("EncryptionContextSubset",)),
+            *context_keys(context_of(arn)),
+        )
+        described = await self._ask(grant.caller, grant.context, key, "kms:DescribeKey")
+        found = await self._database.read(lambda connection: require_key(connection, described))
+        check_usable(found)
+        granted = await self._ask(grant.caller, grant.context, key, "kms:CreateGrant", for_grant)
+        if granted.located is None:
+            raise missing(granted)
+        return granted.located.unique_id
+
+    async def _ask(
+        self,
+        caller: Caller,
+        context: RequestContext,
+        key: NamedKey,
+        action: str,
+        keys: Sequence[tuple[str, tuple[str, ...]]] = (),
+    ) -> Grant:
+        """Decide what a caller of ECR may do with a key through ECR. Raises AccessDenied."""
+        via = service_principal(_SERVICE, key.registry.region)
+        alias = (("kms:RequestAlias", (key.name.alias,)),) if key.name.alias else ()
+        requirement = Requirement(
+            actions=(action,),
+            registry=key.registry,
+            arn=key.arn,
+            entity=key.name,
+            context_keys=(
+                ("kms:ViaService", (via,)),
+                ("aws:ViaAWSService", ("true",)),
+                ("aws:CalledVia", (via,)),
+                *alias,
+                *keys,
+            ),
+        )
+        return await self._authorizer.authorize(caller, context, requirement)
+
+    async def _ensure_managed(self, registry: RegistryId) -> None:
+        """Make the account's key for ECR where it has none in this region yet."""
+        found = await self._database.read(
+            lambda connection: kms_aliases.find(connection, registry, MANAGED_ALIAS)
+        )
+        if found is not None:
+            return
+        key_id, now = self._ids.uuid(), self._clock.now()
+        material = self._materials.draw(registry, key_id, number=1, created_at=now)
+        key = KmsKey(
+            key_id=key_id,
+            registry=registry,
+            description=_DESCRIPTION,
+            state=KeyState.ENABLED,
+            manager=KeyManager.AWS,
+            created_at=now,
+            policy=managed_policy(registry, _SERVICE, _TITLE),
+            policy_principals={},
+            material_id=material.material_id,
+        )
+        alias = KmsAlias(registry=registry, name=MANAGED_ALIAS, key_id=key_id, created_at=now, updated_at=now)
+
+        def unit(connection: Connection) -> None:
+            if kms_aliases.find(connection, registry, MANAGED_ALIAS) is not None:
+                return
+            kms_keys.add(connection, key)
+            kms_materials.add(connection, key_id, material)
+            kms_keys.set_rotation(
+                connection, key_id, period_days=_ROTATION_DAYS, next_at=now + _ROTATION_DAYS * 86_400_000_000
+            )
+            kms_aliases.add(connection, alias)
+            accounts.raise_epoch(connection, registry.account_id)
+
+        await self._database.write(unit)
+
+    # --- pushes and pulls -------------------------------------------------------------------------------------------
+
+    async def check(self, repository: Repository, context: RequestContext) -> None:
+        """Check that ECR may use the repository's key now: enabled, granted, and denied by no key policy.
+
+        Raises KmsFailed.
+        """
+        await self._use(repository, context, "kms:Decrypt")
+
+    async def open(self, repository: Repository, context: RequestContext, blob: bytes) -> bytes:
+        """Decrypt what `bind` or `generate` encrypted for this repository. Raises KmsFailed."""
+        try:
+            origin = read_origin(blob)
+        except DomainError as error:
+            raise failed(error) from error
+        key = await self._use(repository, context, "kms:Decrypt")
+        material = await self._database.read(
+            lambda connection: self._materials.open(connection, key, origin.material_id)
+        )
+        try:
+            if material is None or (origin.registry, origin.key_id) != (key.registry, key.key_id):
+                raise InvalidCiphertext
+            return decrypted(blob, material, context_of(repository.arn))
+        except DomainError as error:
+            raise failed(error) from error
+
+    async def generate(self, repository: Repository, context: RequestContext) -> tuple[bytes, bytes]:
+        """Draw a data key for the repository; return it in clear, and encrypted. Raises KmsFailed."""
+        key = await self._use(repository, context, "kms:GenerateDataKey")
+        plaintext, random = self._ids.token(DATA_KEY_BYTES), self._ids.token(RANDOM_BYTES)
+        material = await self._database.read(lambda connection: self._materials.open_current(connection, key))
+        made = encrypted(key, material, plaintext, context_of(repository.arn), random=random)
+        return plaintext, made.blob
+
+    async def _use(self, repository: Repository, context: RequestContext, action: str) -> KmsKey:
+        """Return the repository's key, if ECR may use it for this by one of its grants. Raises KmsFailed."""
+        named = repository_key(repository)
+        principal = service_principal(_SERVICE, named.registry.region)
+
+        def look(connection: Connection) -> tuple[KmsKey | None, list[KmsGrant]]:
+            return kms_keys.find(connection, named.name.key_id), kms_grants.list_named(
+                connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+            )
+
+        key, grants = await self._database.read(look)
+        try:
+            if key is None:
+                raise KmsNotFound(message=f"Key '{named.arn}' does not exist")
+            check_usable(key)
+            await self._check_grants(repository, context, named, action, grants)
+        except DomainError as error:
+            raise failed(error) from error
+        return key
+
+    async def _check_grants(
+        self,
+        repository: Repository,
+        context: RequestContext,
+        named: NamedKey,
+        action: str,
+        grants: Sequence[KmsGrant],
+    ) -> None:
+        """Decide as ECR, whom nothing but a grant lets in, and whom a key policy may deny. Raises AccessDenied."""
+        service = Service(
+            account_id=repository.registry.account_id, name=f"{_SERVICE}.{named.registry.region}"
+        )
+        keys = context_keys(context_of(repository.arn))
+        decided: Grant | None = None
+        for grant in grants:
+            requirement = Requirement(
+                actions=(action,),
+                registry=named.registry,
+                arn=named.arn,
+                entity=KeyName(key_id=named.name.key_id, grant_id=grant.grant_id),
+                context_keys=(("aws:SourceArn", (repository.arn,)), *keys),
+            )
+            decided = await self._authorizer.decide(service, context, requirement)
+            if decided.decision is Decision.ALLOW:
+                return
+        if decided is not None:
+            raise AccessDenied(message=denial(decided))
+        raise AccessDenied(
+            message=f"User: {service.arn} is not authorized to perform: {action} on resource: {named.arn} "
+            "because no grant allows it: it was retired or revoked"
+        )
+
+    # --- DeleteRepository -------------------------------------------------------------------------------------------
+
+    async def may_retire(self, grant: Grant, repository: Repository) -> KmsFailed | None:
+        """Ask for RetireGrant as the caller; return what to tell where he may not. The repository goes all the same."""
+        try:
+            named = repository_key(repository)
+            asked = await self._ask(grant.caller, grant.context, named, "kms:RetireGrant")
+            await self._database.read(lambda connection: require_key(connection, asked))
+        except DomainError as error:
+            return KmsFailed(
+                message=f"The repository [{repository.name}] has been deleted successfully but the grants "
+                f"created by the kmsKey [{repository.settings.encryption.kms_key}] failed to be retired",
+                kms_error=failed(error).kms_error,
+            )
+        return None
+
+    @staticmethod
+    def retire(connection: Connection, repository: Repository) -> None:
+        """End the repository's grants, in the unit that deletes it."""
+        named = repository_key(repository)
+        principal = service_principal(_SERVICE, named.registry.region)
+        for grant in kms_grants.list_named(
+            connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+        ):
+            kms_grants.remove(connection, grant.key_id, grant.grant_id)
+
+
+def uses_key(repository: Repository) -> bool:
+    """Tell whether a repository's content is encrypted under a key of KMS."""
+    return repository.settings.encryption.kms_key is not None
+
+
+def repository_key(repository: Repository) -> NamedKey:
+    """Return the key of a repository of which `uses_key` is true."""
+    parsed = parse_key_arn(repository.settings.encryption.kms_key or "")
+    assert parsed is not None, "a repository keeps the ARN of its key"
+    registry, resource = parsed
+    return NamedKey(registry=registry, name=KeyName(key_id=resource.removeprefix("key/")))
+
+
+def context_of(arn: str) -> dict[str, str]:
+    """Return the encryption context of a repository."""
+    return {_CONTEXT_KEY: arn}
+
+
+def context_keys(context: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the condition keys that tell an encryption context."""
+    pairs = tuple((f"kms:EncryptionContext:{key}", (value,)) for key, value in context.items())
+    return (*pairs, ("kms:EncryptionContextKeys", tuple(context))) if context else ()
+
+
+def failed(error: DomainError) -> KmsFailed:
+    """Tell what KMS said as ECR does."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "KMSInternalException")
+    return KmsFailed(message=f"KMS error: {error.message or code}", kms_error=code)
+
+
+def _wanted(arn: str, region: str) -> NewGrant:
+    principal = service_principal(_SERVICE, region)
+    return NewGrant(
+        name=arn,
+        grantee=principal,
+        retiring=principal,
+        operations=_OPERATIONS,
+        constraints=GrantConstraints(subset=context_of(arn)),
+    )
