@@ -7,6 +7,7 @@ import click
 from openecr import __version__
 from openecr.cli.accounts import accounts
 from openecr.cli.audit import audit
+from openecr.cli.database import database
 from openecr.cli.doctor import doctor
 from openecr.cli.env import env
 from openecr.cli.explain import explain
@@ -52,6 +53,7 @@ for command in (
     accounts,
     audit,
     blobs,
+    database,
     doctor,
     explain,
     gc,

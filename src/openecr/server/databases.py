@@ -10,6 +10,7 @@ from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.keys import KeyRing
 from openecr.server.keys import open_keys
 from openecr.settings import DatabaseUrl, Settings
+from openecr.store import server_state
 from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.postgres_migrating import prepare_postgresql
@@ -37,6 +38,7 @@ async def open_databases(
     try:
         if settings.database is None:
             opened = _open_sqlite(settings, folder, stack, on_failure=on_failure)
+            await _refuse_moved(opened.metadata, folder)
         else:
             opened = await _open_postgresql(settings, settings.database, folder, stack)
         await prove_key_ring(opened.metadata, opened.keys)
@@ -61,6 +63,15 @@ def _open_sqlite(
     activity = SqliteDatabase(folder.activity, on_failure=on_failure)
     stack.push_async_callback(activity.close)
     return Databases(metadata=metadata, activity=activity, keys=keys)
+
+
+async def _refuse_moved(database: Database, folder: DataFolder) -> None:
+    """What was moved goes on elsewhere with the same blobs: each would remove what the other needs."""
+    place = await database.read(lambda connection: server_state.find(connection, server_state.MOVED_TO))
+    if place is not None:
+        raise CannotStart(
+            message=f"the database of {folder.path} was moved to {place}: start with --database, or give another --data"
+        )
 
 
 async def _open_postgresql(

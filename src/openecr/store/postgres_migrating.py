@@ -23,17 +23,18 @@ from openecr.store.migrating import (
     oldest_compatible,
     revisions,
 )
+from openecr.store.server_state import COMPATIBILITY
 
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10
-_LOCK = 0x0EC2_0EC2
-"""The advisory lock of all who migrate: a number that no other program should use."""
+ALONE = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC2})"
+"""Keeps all others out who migrate, until the transaction ends. No other program should use that number."""
 
 _SETTINGS = {"application_name": "openecr migrate", "jit": "off"}
 _LIMITS = (
     "SET LOCAL lock_timeout = '60s'",  # for another who migrates
-    f"SELECT pg_advisory_xact_lock({_LOCK})",
+    ALONE,
     "SET LOCAL statement_timeout = '15min'",
     "SET LOCAL idle_in_transaction_session_timeout = '60s'",
 )
@@ -124,7 +125,7 @@ def _migrate(connection: sqlalchemy.Connection, state: SchemaState) -> SchemaSta
 
 def _compatible_name(tree: str) -> str:
     """Name where a schema keeps the oldest revision whose version may work with it."""
-    return f"oldest_compatible_{tree}"
+    return f"{COMPATIBILITY}{tree}"
 
 
 async def _run(
@@ -142,12 +143,12 @@ async def _run(
                 await connection.exec_driver_sql(statement)
             return await connection.run_sync(work)
     except (sqlalchemy.exc.DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise CannotStart(message=f"the database cannot be used: {_line(error)}") from error
+        raise CannotStart(message=f"the database cannot be used: {one_line(error)}") from error
     finally:
         await engine.dispose()
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return what the driver says, on one line."""
     cause: BaseException = error
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:

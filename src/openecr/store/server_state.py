@@ -9,6 +9,11 @@ from openecr.store.tables import SERVER_STATE
 
 DEFAULT_ACCOUNT = "default_account"
 KEY_RING_PROOF = "key_ring_proof"
+MOVED_TO = "moved_to"
+"""Where a database was moved, that is not to be used any more."""
+
+COMPATIBILITY = "oldest_compatible_"
+"""What the names of rows begin with that migrations of a PostgreSQL write."""
 
 _S = SERVER_STATE.c
 FIND = Statement(select(_S.value).where(_S.name == bindparam("the_name")))

@@ -1,0 +1,34 @@
+"""`openecr database copy`: move an embedded server to PostgreSQL."""
+
+from typing import Any
+
+import click
+
+from openecr.cli.options import read_settings
+
+
+@click.group()
+def database() -> None:
+    """Move the database of a server."""
+
+
+@database.command()
+@click.option(
+    "--from", "data", metavar="FOLDER", required=True, help="Data folder of a server that is stopped."
+)
+@click.option("--to", "url", metavar="URL", required=True, help="An empty PostgreSQL: postgresql://...")
+@click.option("--config", metavar="FILE", help="TOML file with settings.  [variable: OPENECR_CONFIG]")
+@click.option("--trial", is_flag=True, help="The folder's database may be used again afterwards.")
+def copy(*, data: str, url: str, config: str | None, trial: bool) -> None:
+    """Copy what SQLite in a data folder holds to an empty PostgreSQL, all of it or nothing.
+
+    Keys and blobs stay where they are. The folder's own database is not used any more: two servers that collect
+    apart from each other would remove each other's blobs.
+    """
+    from openecr.cli.moving import move
+
+    flags: dict[str, Any] = {"data": data, "database": url, "config": config}
+    counts = move(read_settings(flags), is_trial=trial)
+    for table, count in counts.items():
+        click.echo(f"{table:20} {count:>12,}")
+    click.echo(f"Copied. From now on:  openecr serve --data {data} --database URL")

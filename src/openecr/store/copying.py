@@ -1,0 +1,92 @@
+"""Moving the rows of an embedded server to PostgreSQL: all of them in one transaction, or none."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import Integer, Table
+
+from openecr.domain.errors import CannotStart
+from openecr.store.migrating import migrate_sqlite
+from openecr.store.postgres_migrating import ALONE, one_line, prepare_postgresql
+from openecr.store.postgres_pool import RawConnection
+from openecr.store.schema import SCHEMAS
+from openecr.store.server_state import COMPATIBILITY
+from openecr.store.sqlite import connect
+from openecr.store.tables import SERVER_STATE
+
+_CONNECT_SECONDS = 10
+
+
+async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Mapping[str, int]:
+    """Copy the two files of a server that does not run to an empty database, and return how many rows each table has.
+
+    The files are brought up to this version's schema first. Raises CannotStart: unreachable, or not empty; the
+    database is then as empty as it was.
+    """
+    migrate_sqlite(metadata, activity)
+    await prepare_postgresql(url, may_migrate=False)
+    counts: dict[str, int] = {}
+    try:
+        target = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        try:
+            async with target.transaction():
+                await target.execute(ALONE)  # no server can migrate or begin to use it meanwhile
+                await _refuse_full(target)
+                for path, schema in zip((metadata, activity), SCHEMAS.values(), strict=True):
+                    source = connect(path, writes=False)
+                    try:
+                        for table in schema.sorted_tables:
+                            counts[table.name] = await _copy(source, target, table)
+                    finally:
+                        source.close()
+        finally:
+            await target.close()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, sqlite3.Error) as error:
+        raise CannotStart(message=f"nothing was copied: {one_line(error)}") from error
+    return counts
+
+
+async def _refuse_full(target: RawConnection) -> None:
+    for schema in SCHEMAS.values():
+        for table in schema.sorted_tables:
+            question = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {_condition(table)})"  # noqa: S608 -- the schema's names
+            if await target.fetchval(question, COMPATIBILITY):
+                raise CannotStart(
+                    message=f"the database is not empty: there are rows in its table {table.name}"
+                )
+
+
+async def _copy(source: sqlite3.Connection, target: RawConnection, table: Table) -> int:
+    columns = [column.name for column in table.columns]
+    (count,) = source.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608 -- the schema's names
+    rows = source.execute(f"SELECT {', '.join(columns)} FROM {table.name}")  # noqa: S608 -- as above
+    # The driver takes as many rows as fill half a mebibyte, sends them, and waits while the server is busy.
+    await target.copy_records_to_table(table.name, records=rows, columns=columns)
+    question = f"SELECT count(*) FROM {table.name} WHERE {_condition(table)}"  # noqa: S608 -- as above
+    found = await target.fetchval(question, COMPATIBILITY)
+    if found != count:
+        raise CannotStart(message=f"nothing was copied: of {count} rows of {table.name} {found} arrived")
+    await _go_on_with_numbers(source, target, table)
+    return int(count)
+
+
+def _condition(table: Table) -> str:
+    """Leave out what migrations have written."""
+    return "NOT starts_with(name, $1)" if table is SERVER_STATE else "$1 <> ''"
+
+
+async def _go_on_with_numbers(source: sqlite3.Connection, target: RawConnection, table: Table) -> None:
+    """Let the next row have the number that it would have had: none is ever given twice."""
+    for column in table.primary_key.columns:
+        if not isinstance(column.type, Integer):
+            continue
+        sequence = await target.fetchval("SELECT pg_get_serial_sequence($1, $2)", table.name, column.name)
+        if sequence is None:
+            continue
+        (highest,) = source.execute(f"SELECT max({column.name}) FROM {table.name}").fetchone()  # noqa: S608 -- as above
+        given = source.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).fetchone()
+        last = max(highest or 0, given[0] if given else 0)
+        if last:
+            await target.execute("SELECT setval($1::regclass, $2)", sequence, last)
