@@ -106,3 +106,11 @@ class Response:
     def with_headers(self, headers: Iterable[tuple[str, str]]) -> "Response":
         """Return the same response with more headers."""
         return Response(status=self.status, headers=(*self.headers, *headers), body=self.body)
+
+
+def redirect_to(url: str, headers: Headers) -> Response:
+    """Send a client on to where a body is, with the same method and range (RFC 9110, section 15.4.8).
+
+    Nobody may keep the answer: the URL ends, and whoever asks again is decided on again.
+    """
+    return Response(status=307, headers=(*headers, ("cache-control", "no-store"), ("location", url)))

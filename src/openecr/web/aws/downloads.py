@@ -28,7 +28,7 @@ from openecr.ports.clock import Clock
 from openecr.web.audit_records import close_record
 from openecr.web.aws.call import context_of
 from openecr.web.aws.ecr.layers import DOWNLOADS_PATH
-from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody
+from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody, redirect_to
 from openecr.web.ranges import ByteRange, Unsatisfiable, parse_ranges
 
 DOOR = f"GET {DOWNLOADS_PATH}<token>"
@@ -107,10 +107,11 @@ class Downloads:
         try:
             grant, digest = await self._open(request, progress)
             blob = await self._blobs.get(grant, digest)
+            url = await self._blobs.redirect(blob) if request.method == "GET" else None
         except (DomainError, Unavailable) as error:
             progress.error_code, progress.error = type(error).__name__, error
             return _text(_status_of(error), error.message)
-        return self._content(request, blob)
+        return self._content(request, blob) if url is None else redirect_to(url, _CONTENT_HEADERS)
 
     async def _open(self, request: Request, progress: _Progress) -> tuple[Grant, Digest]:
         """Follow the seal to a grant on the repository that it names. Raises DomainError."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from openecr.application.blobs import Blobs
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.errors import LayerNotFound
-from openecr.web.messages import REDIRECT_HEADERS, FileBody, Headers, Request, Response, StreamBody
+from openecr.web.messages import FileBody, Headers, Request, Response, StreamBody, redirect_to
 from openecr.web.oci.call import Call, Services
 from openecr.web.oci.errors import API_VERSION, ProtocolError
 from openecr.web.oci.replies import content_type, empty_reply, is_unchanged, not_modified, parse_digest
@@ -48,7 +48,7 @@ async def get_blob(services: Services, call: Call) -> Response:
         return not_modified(str(digest))
     url = await services.blobs.redirect(blob)
     if url is not None:  # a range is asked of whoever answers there
-        return Response(status=307, headers=(*_headers(blob), *REDIRECT_HEADERS, ("location", url)))
+        return redirect_to(url, _headers(blob))
     ranges = _wanted(call.request, blob)
     headers = _headers(blob)
     if len(ranges) > 1:
