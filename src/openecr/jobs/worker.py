@@ -80,6 +80,7 @@ class Worker:
         self._kinds = {kind.name: kind for kind in kinds}
         self._ids = ids
         self._poll_seconds = poll_seconds
+        self._has_room = asyncio.Event()
         self.name = ids.uuid()
 
     async def run(self, *, is_alone: bool) -> None:
@@ -88,8 +89,10 @@ class Worker:
             await self._begin(is_alone=is_alone)
             async with anyio.create_task_group() as group:
                 while True:
+                    self._has_room.clear()
                     await self._claim(group)
-                    await asyncio.sleep(self._poll_seconds)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._has_room.wait(), self._poll_seconds)
         except* DatabaseFailed:
             pass  # the server is stopping
         finally:
@@ -130,6 +133,8 @@ class Worker:
         except Unavailable as unavailable:
             # Its lease ends, and it is claimed again.
             _LOG.warning("a job's end could not be stored", kind=run.job.kind, context=unavailable.context)
+        else:
+            self._has_room.set()  # what waits behind it need not wait for the next look
 
     async def _complete(self, run: Run) -> None:
         if run.payload != run.job.payload and not await run.save():

@@ -62,8 +62,8 @@ async def working(worker: Worker, *, is_alone: bool = False) -> AsyncIterator[No
         group.cancel_scope.cancel()
 
 
-def worker_of(jobs: Jobs, *kinds: Kind) -> Worker:
-    return Worker(jobs, kinds, ids=SystemIds(), poll_seconds=0.01)
+def worker_of(jobs: Jobs, *kinds: Kind, poll_seconds: float = 0.01) -> Worker:
+    return Worker(jobs, kinds, ids=SystemIds(), poll_seconds=poll_seconds)
 
 
 async def test_what_is_enqueued_is_done_once(database: SqliteDatabase) -> None:
@@ -78,6 +78,23 @@ async def test_what_is_enqueued_is_done_once(database: SqliteDatabase) -> None:
         await until(database, lambda left: not left)
 
     assert sorted(map(str, done)) == ["0", "1", "2", "3", "4"]
+
+
+async def test_what_waits_behind_a_job_begins_as_soon_as_that_has_ended(database: SqliteDatabase) -> None:
+    done: list[object] = []
+
+    async def handle(run: Run) -> None:
+        done.append(run.payload["number"])
+
+    for number in range(5):
+        await enqueue(database, "one by one", number=number)
+    slow = worker_of(
+        jobs_of(database), Kind(name="one by one", run=handle), poll_seconds=PATIENCE_SECONDS * 10
+    )
+    async with working(slow):
+        await until(database, lambda left: not left)
+
+    assert done == [0, 1, 2, 3, 4]
 
 
 async def test_what_fails_is_tried_again_and_told(database: SqliteDatabase) -> None:
