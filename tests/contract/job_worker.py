@@ -2,8 +2,8 @@
 
 It is run as `python -m tests.contract.job_worker DATABASE FOLDER NAME`. `DATABASE` is a URL of PostgreSQL, or a file of
 SQLite that no other worker uses. In `FOLDER` it appends to `NAME.log` what it does, a line each: `begin JOB`; `done
-JOB` or `refused JOB`, as the end of a job was answered; `lost JOB`, where a lease was not renewed. Its jobs wait until there
-is a file `NAME.go`, and leave a file `effect-NUMBER`.
+JOB` or `refused JOB`, as the end of a job was answered; `lost JOB`, where a lease was not renewed. Its jobs wait until
+there is a file `NAME.go`, and leave a file `effect-NUMBER`.
 """
 
 import asyncio
