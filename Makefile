@@ -34,7 +34,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help serve test check format-check lint types pyright imports unit format fuzz test-s3-second bench tools clean
+.PHONY: help serve test check format-check lint types pyright imports unit format fuzz chaos test-s3-second bench tools clean
 
 help:
 	@sed -n 's/^#   //p' Makefile

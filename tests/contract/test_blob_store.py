@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.s3 import S3BlobStore
 from openecr.ports.blobs import BlobStore
 from openecr.testing.faults import FaultyBlobStore
@@ -68,3 +69,16 @@ class TestFaultless(BlobStoreContract):
         store = FileBlobStore(tmp_path / "blobs", min_free_bytes=0, min_free_ratio=0)
         yield FaultyBlobStore(store)
         await store.close()
+
+
+class TestMoving(BlobStoreContract):
+    """A store whose blobs are being moved, with nothing in the old one."""
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[BlobStore]:
+        new, old = (
+            FileBlobStore(tmp_path / name, min_free_bytes=0, min_free_ratio=0) for name in ("new", "old")
+        )
+        yield MovingBlobStore(new, old)
+        await new.close()
+        await old.close()

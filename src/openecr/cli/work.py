@@ -9,8 +9,12 @@ import click
 import msgspec
 
 from openecr.cli.options import read_settings, setting_options
+from openecr.domain.errors import OperatorError
+from openecr.settings import SETTINGS, S3Place
 
 _POLL_SECONDS = 0.5
+_TOLD_EVERY = 1000
+_S3 = tuple(setting.name for setting in SETTINGS if setting.name.startswith("s3_"))
 COLLECTION = ("purge-repositories", "expire-uploads", "expire-sessions", "collect-blobs", "remove-bytes")
 """In the order in which one leaves work to the next."""
 
@@ -121,6 +125,43 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
     for digest in report["missing"]:
         click.echo(f"missing {digest}")
     sys.exit(1 if report["missing"] else 0)
+
+
+@blobs.command("copy")
+@click.option("--from", "source", required=True, metavar="PLACE", help="A folder, or s3://bucket/prefix.")
+@click.option("--to", "target", required=True, metavar="PLACE", help="A folder, or s3://bucket/prefix.")
+@setting_options(only=("data", *_S3))
+def copy_command(*, source: str, target: str, **flags: Any) -> None:
+    """Copy blobs from one store to another while servers run, and read each back. Ends with status 1 where one failed.
+
+    Run it once, start the servers anew with --blobs TO --blobs-old FROM, run it again, and leave --blobs-old out when
+    it finds nothing to copy any more.
+    """
+    settings = read_settings(flags)
+    from openecr.server import copy
+
+    report = copy(settings, _place(source, must_exist=True), _place(target, must_exist=False), _copied)
+    click.echo(f"{report.found} locations, {report.copied} copied ({report.copied_bytes} bytes)")
+    for failure in report.failed:
+        click.echo(f"failed {failure}")
+    sys.exit(1 if report.failed_count else 0)
+
+
+def _place(text: str, *, must_exist: bool) -> Path | S3Place:
+    from openecr.settings import place_of
+
+    try:
+        place = place_of(Path.cwd(), text)
+    except ValueError as error:
+        raise OperatorError(message=f"{text}: {error}") from error
+    if must_exist and isinstance(place, Path) and not place.is_dir():
+        raise OperatorError(message=f"there is no folder {place}")
+    return place
+
+
+def _copied(report: Any) -> None:  # noqa: ANN401 -- its class is imported when it is needed
+    if report.found % _TOLD_EVERY == 0:
+        click.echo(f"{report.found} locations, {report.copied} copied ...", err=True)
 
 
 @click.command()

@@ -104,7 +104,13 @@ async def compose(
         )
         yield Parts(
             web=_web(
-                settings, use_cases, hosts, _Records(key_uses, trail), Readiness(metadata), clock=clock, ids=ids
+                settings,
+                use_cases,
+                hosts,
+                _Records(key_uses, trail),
+                Readiness(metadata),
+                clock=clock,
+                ids=ids,
             ),
             accounts=accounts,
             collection=Collection(

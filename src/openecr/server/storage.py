@@ -1,8 +1,10 @@
 """What a server keeps its blobs in, as the settings say."""
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.s3 import S3BlobStore, S3Options
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.limits import Limits
@@ -14,11 +16,21 @@ from openecr.settings import S3Place, Settings
 async def open_blob_store(
     settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack
 ) -> BlobStore:
-    """Open the store of the blobs; `stack` closes it. Raises CannotStart."""
-    if isinstance(settings.blobs, S3Place):
-        return await _open_s3(settings, settings.blobs, limits, stack)
+    """Open the store of the blobs, and the one that they come from; `stack` closes them. Raises CannotStart."""
+    store = await open_place(settings, settings.blobs or folder.blobs, limits, stack)
+    if settings.blobs_old is None:
+        return store
+    return MovingBlobStore(store, await open_place(settings, settings.blobs_old, limits, stack))
+
+
+async def open_place(
+    settings: Settings, place: Path | S3Place, limits: Limits, stack: AsyncExitStack
+) -> BlobStore:
+    """Open one store; `stack` closes it. Raises CannotStart."""
+    if isinstance(place, S3Place):
+        return await _open_s3(settings, place, limits, stack)
     store = FileBlobStore(
-        settings.blobs or folder.blobs,
+        place,
         min_free_bytes=settings.storage_min_free_bytes,
         min_free_ratio=settings.storage_min_free_ratio,
     )

@@ -1,7 +1,7 @@
 """Settings: typed, frozen, read once. Defaults < TOML file < `OPENECR_*` variables < flags."""
 
 from openecr.settings.documentation import markdown
-from openecr.settings.loading import CONFIG_VARIABLE, SettingsError, default_data, load
+from openecr.settings.loading import CONFIG_VARIABLE, SettingsError, default_data, load, place_of
 from openecr.settings.setting import Setting
 from openecr.settings.table import SETTINGS
 from openecr.settings.values import DatabaseUrl, S3Place, Settings
@@ -17,4 +17,5 @@ __all__ = [
     "default_data",
     "load",
     "markdown",
+    "place_of",
 ]

@@ -30,7 +30,7 @@ _KINDS = {
     "array": "a list of texts",
 }
 _PATHS = ("data", "keys", "tls_cert", "tls_key", "oidc_ca_file", "s3_ca_file")
-_BLOBS, _DATABASE = "blobs", "database"
+_BLOBS, _DATABASE = ("blobs", "blobs_old"), "database"
 _OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
 
@@ -70,8 +70,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
             values[setting.name] = setting.default
         elif setting.name in _PATHS:
             values[setting.name] = given.base / Path(_convert(setting, given)).expanduser()
-        elif setting.name == _BLOBS:
-            values[setting.name] = _place(given.base, _convert(setting, given))
+        elif setting.name in _BLOBS:
+            values[setting.name] = place_of(given.base, _convert(setting, given))
         elif setting.name == _DATABASE:
             values[setting.name] = database_url(_convert(setting, given))
         elif setting.name == _OUTLET and given.value != _STANDARD_OUTPUT:
@@ -86,7 +86,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
     return settings
 
 
-def _place(base: Path, value: str) -> Path | S3Place:
+def place_of(base: Path, value: str) -> Path | S3Place:
+    """Read a folder, `file:///folder` or `s3://bucket/prefix`. Raises ValueError."""
     if value.startswith(S3_SCHEME):
         return s3_place(value)
     return base / Path(value.removeprefix(FILE_SCHEME)).expanduser()

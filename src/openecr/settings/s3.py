@@ -58,6 +58,15 @@ BLOBS = Setting(
     check=_check_blobs,
     description="Where blobs are kept: a folder (also as `file:///folder`), or `s3://bucket/prefix`.",
 )
+BLOBS_OLD = Setting(
+    name="blobs_old",
+    flag="--blobs-old",
+    kind=str,
+    default=None,
+    default_text="none",
+    check=_check_blobs,
+    description="Where blobs were before, while `openecr blobs copy` moves them: what `blobs` lacks is read there.",
+)
 S3_SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="s3_endpoint",

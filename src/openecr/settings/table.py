@@ -8,7 +8,7 @@ import msgspec
 
 from openecr.domain.registries import is_account_id, is_region
 from openecr.settings.database import DATABASE_SETTINGS
-from openecr.settings.s3 import BLOBS, S3_SETTINGS
+from openecr.settings.s3 import BLOBS, BLOBS_OLD, S3_SETTINGS
 from openecr.settings.setting import STRINGS, Setting, check_path
 from openecr.settings.values import LogFormat, LogLevel, TlsChoice
 
@@ -81,6 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *DATABASE_SETTINGS,
     BLOBS,
+    BLOBS_OLD,
     Setting(
         name="host",
         flag="--host",

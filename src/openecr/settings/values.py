@@ -53,6 +53,7 @@ class Settings:
     keys: Path | None
     master_keys: tuple[str, ...] = field(repr=False)
     blobs: Path | S3Place | None
+    blobs_old: Path | S3Place | None
     host: str
     port: int
     account: str | None

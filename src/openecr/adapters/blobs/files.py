@@ -24,7 +24,7 @@ from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import sync_folder
-from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
+from openecr.domain.errors import ContentDamaged, StorageFull
 from openecr.ports.blobs import PartWriter, Sealer, Tap
 
 T = TypeVar("T")

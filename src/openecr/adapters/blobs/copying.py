@@ -1,0 +1,89 @@
+"""Copying stored bytes from one blob store to another, as they are: what is sealed stays sealed."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from openecr.domain.errors import ContentDamaged, Unavailable
+from openecr.ports.blobs import BlobStore
+
+FAILED_TOLD = 100
+
+
+@dataclass(slots=True, kw_only=True)
+class CopyReport:
+    """What a copy has come to: `failed` are locations, at most a hundred of them."""
+
+    found: int = 0
+    copied: int = 0
+    copied_bytes: int = 0
+    failed_count: int = 0
+    failed: list[str] = field(default_factory=list[str])
+
+
+async def copy_blobs(
+    source: BlobStore, target: BlobStore, progress: Callable[[CopyReport], None]
+) -> CopyReport:
+    """Copy every location that the target lacks, or has with another length. May be run again at any time.
+
+    A server may use either store meanwhile: what was still being written is copied anew by the next run, and what is
+    removed while it is copied leaves bytes that nobody names, which the audit of the blobs finds.
+    """
+    report = CopyReport()
+    async for location in source.iterate():
+        report.found += 1
+        try:
+            await _copy_missing(source, target, location, report)
+        except Unavailable as error:
+            if await source.size(location) is None:
+                continue  # removed meanwhile
+            report.failed_count += 1
+            if len(report.failed) < FAILED_TOLD:
+                report.failed.append(f"{location}: {error.context or error.message}")
+        progress(report)
+    return report
+
+
+async def _copy_missing(source: BlobStore, target: BlobStore, location: str, report: CopyReport) -> None:
+    there, here = await target.size(location), await source.size(location)
+    if here is None or there == here:
+        return
+    if there is not None:
+        await target.remove([location])
+    report.copied_bytes += await copy_location(source, target, location)
+    report.copied += 1
+
+
+async def copy_location(source: BlobStore, target: BlobStore, location: str) -> int:
+    """Copy one location and read it back; return its length.
+
+    Raises Unavailable, ContentDamaged where other bytes were read back, StorageFull.
+    """
+    size_bytes = await source.size(location)
+    if size_bytes is None:
+        raise Unavailable(message="A layer could not be read", context=f"{location} is not stored")
+    written = hashlib.sha256()
+    writer = await target.create_part(location, (written.update,))
+    try:
+        async for chunk in source.open(location, 0, size_bytes):
+            await writer.write(chunk)
+        await writer.finish()
+    except BaseException:
+        await writer.abort()
+        raise
+    if await _digest_of(target, location, size_bytes) != written.digest():
+        with suppress(Unavailable):
+            await target.remove([location])
+        raise ContentDamaged(
+            message="A layer could not be copied", context=f"{location} was read back as other bytes"
+        )
+    return size_bytes
+
+
+async def _digest_of(store: BlobStore, location: str, size_bytes: int) -> bytes:
+    found = hashlib.sha256()
+    async for chunk in store.open(location, 0, size_bytes):
+        await asyncio.to_thread(found.update, chunk)
+    return found.digest()

@@ -1,0 +1,73 @@
+"""A store whose blobs are being moved from another one: what is written goes to the new one, reads try both."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import cast
+
+from openecr.adapters.blobs.copying import copy_location
+from openecr.ports.blobs import BlobStore, PartWriter, Sealer, Tap
+
+
+class MovingBlobStore:
+    """The new store before the old one. Nothing is moved here: `copy_blobs` does that meanwhile."""
+
+    def __init__(self, new: BlobStore, old: BlobStore) -> None:
+        self._new = new
+        self._old = old
+
+    async def create_part(
+        self, location: str, taps: Sequence[Tap] = (), sealer: Sealer | None = None
+    ) -> PartWriter:
+        """Start a part in the new store."""
+        return await self._new.create_part(location, taps, sealer)
+
+    async def assemble(self, parts: Sequence[str], location: str) -> str:
+        """Make one blob in the new store, after bringing those parts there that were written before the move."""
+        if len(parts) > 1:
+            for part in parts:
+                if await self._new.size(part) is None:
+                    await copy_location(self._old, self._new, part)
+        return await self._new.assemble(parts, location)
+
+    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read from wherever the bytes are."""
+        holder = await self._holder(location)
+        # A store's chunks are a generator, whose end closes what it has open.
+        async with aclosing(cast("AsyncGenerator[bytes]", holder.open(location, start, stop))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def path(self, location: str) -> Path | None:
+        """Return the file, in whichever store it is one."""
+        paths = (self._new.path(location), self._old.path(location))
+        return next((path for path in paths if path is not None and path.exists()), None)
+
+    async def redirect(self, location: str) -> str | None:
+        """Return a URL of whichever store has the bytes."""
+        return await (await self._holder(location)).redirect(location)
+
+    async def size(self, location: str) -> int | None:
+        """Return the length of what is stored in either store."""
+        found = await self._new.size(location)
+        return await self._old.size(location) if found is None else found
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        """Remove bytes from both: first from the old one, which nobody copies from any more then."""
+        await self._old.remove(locations)
+        await self._new.remove(locations)
+
+    async def check_space(self) -> None:
+        """Check the new store."""
+        await self._new.check_space()
+
+    async def iterate(self) -> AsyncIterator[str]:
+        """Stream what either store holds, each location once."""
+        async for location in self._new.iterate():
+            yield location
+        async for location in self._old.iterate():
+            if await self._new.size(location) is None:
+                yield location
+
+    async def _holder(self, location: str) -> BlobStore:
+        return self._new if await self._new.size(location) is not None else self._old

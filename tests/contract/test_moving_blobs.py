@@ -1,0 +1,126 @@
+"""Blobs move between stores while they are used: reads find them in either, and every copy is read back."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openecr.adapters.blobs.copying import CopyReport, copy_blobs
+from openecr.adapters.blobs.files import FileBlobStore
+from openecr.adapters.blobs.moving import MovingBlobStore
+from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import BlobStore
+from openecr.testing.faults import FaultyBlobStore
+from tests.contract.blob_store import content_of, everything, location, stored
+
+CONTENT = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+async def old(tmp_path: Path) -> AsyncIterator[FileBlobStore]:
+    store = FileBlobStore(tmp_path / "old", min_free_bytes=0, min_free_ratio=0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def new(tmp_path: Path) -> AsyncIterator[FileBlobStore]:
+    store = FileBlobStore(tmp_path / "new", min_free_bytes=0, min_free_ratio=0)
+    yield store
+    await store.close()
+
+
+async def copied(source: BlobStore, target: BlobStore) -> CopyReport:
+    return await copy_blobs(source, target, lambda _: None)
+
+
+async def test_a_copy_brings_what_is_lacking_and_a_second_one_nothing(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    await stored(old, location(1), CONTENT)
+    await stored(old, location(2))
+
+    first, second = await copied(old, new), await copied(old, new)
+
+    assert (first.found, first.copied, first.copied_bytes) == (2, 2, len(CONTENT))
+    assert (second.found, second.copied) == (2, 0)
+    assert await content_of(new, location(1)) == CONTENT
+    assert await everything(new) == await everything(old)
+
+
+async def test_what_was_still_being_written_is_copied_anew(old: FileBlobStore, new: FileBlobStore) -> None:
+    writer = await old.create_part(location(1))
+    await writer.write(CONTENT)
+    await stored(new, location(1), CONTENT[:100])  # what a first copy found
+    await writer.finish()
+
+    assert (await copied(old, new)).copied == 1
+    assert await content_of(new, location(1)) == CONTENT
+
+
+async def test_a_copy_that_fails_is_told_and_tried_by_the_next_run(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    await stored(old, location(1), CONTENT)
+    failing = FaultyBlobStore(new, fail_at=3)
+
+    failed = await copied(old, failing)
+
+    assert (failed.copied, failed.failed_count) == (0, 1)
+    assert location(1) in failed.failed[0]
+    assert (await copied(old, new)).copied == 1
+    assert await content_of(new, location(1)) == CONTENT
+
+
+class _Forgetful(FileBlobStore):
+    """A disk that gives back other bytes than it was given."""
+
+    async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        async for chunk in super().open(location, start, stop):
+            yield b"\0" * len(chunk)
+
+
+async def test_bytes_that_are_read_back_otherwise_are_no_copy(old: FileBlobStore, tmp_path: Path) -> None:
+    await stored(old, location(1), CONTENT)
+    forgetful = _Forgetful(tmp_path / "forgetful", min_free_bytes=0, min_free_ratio=0)
+
+    report = await copied(old, forgetful)
+
+    assert (report.copied, report.failed_count) == (0, 1)
+    assert await everything(forgetful) == []
+    await forgetful.close()
+
+
+async def test_while_blobs_move_each_is_found_where_it_is(old: FileBlobStore, new: FileBlobStore) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), b"before")
+    await stored(moving, location(2), b"after")
+
+    assert await content_of(moving, location(1)) == b"before"
+    assert await content_of(moving, location(2)) == b"after"
+    assert await new.size(location(1)) is None
+    assert await old.size(location(2)) is None
+    assert await everything(moving) == sorted([location(1), location(2)])
+    for number, content in ((1, b"before"), (2, b"after")):
+        path = moving.path(location(number))
+        assert path is not None
+        assert path.read_bytes() == content
+    assert moving.path(location(3)) is None
+
+    await moving.remove([location(1), location(2)])
+    assert await everything(moving) == []
+    with pytest.raises(Unavailable):
+        await content_of(moving, location(1), 0, 1)
+
+
+async def test_an_upload_that_began_before_the_move_ends_after_it(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    await stored(old, location(1), b"first, ")
+    moving = MovingBlobStore(new, old)
+    await stored(moving, location(2), b"second")
+
+    kept = await moving.assemble([location(1), location(2)], location(3))
+
+    assert await content_of(new, kept) == b"first, second"
+    assert await moving.assemble([location(1)], location(4)) == location(1)
