@@ -50,7 +50,8 @@ PURE_MODULES = {
 
 PURE = {
     "src/openecr/domain/": PURE_MODULES | {"openecr.domain"},
-    "src/openecr/engines/": PURE_MODULES | {"openecr.domain", "openecr.engines", "botocore", "cryptography", "msgspec"},
+    "src/openecr/engines/": PURE_MODULES
+    | {"openecr.domain", "openecr.engines", "botocore", "cryptography", "msgspec"},
     "src/openecr/ports/": PURE_MODULES | {"openecr.domain", "openecr.ports", "pathlib"},
 }
 """What may be imported, by folder. Ports name paths, which local storage hands to the server."""

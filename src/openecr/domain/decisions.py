@@ -71,8 +71,8 @@ class Requirement:
 
     `repository_name` None means the actions know no resource (`*`); the name `*` means every repository of the
     registry. `arn` names a resource that is no repository (a user, a role, a key). `entity` is whom or what it names:
-    the decision is about the ARN with its path, or of the key behind an alias, which `arn` does not tell. `context_keys` are the request's own condition keys (such
-    as `aws:RequestTag/team`).
+    the decision is about the ARN with its path, or of the key behind an alias, which `arn` does not tell.
+    `context_keys` are the request's own condition keys (such as `aws:RequestTag/team`).
     """
 
     actions: tuple[str, ...]

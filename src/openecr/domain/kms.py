@@ -143,7 +143,7 @@ class GrantConstraints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsGrant:
-    """A grant. Principals are ARNs or names of services; `principal_ids`: the ids that the ARNs had when it was made."""
+    """A grant. Principals are ARNs or names of services; `principal_ids` are the ids of those ARNs when it was made."""
 
     grant_id: str
     key_id: str

@@ -40,13 +40,13 @@ def test_nothing_else_opens(data: st.DataObject) -> None:
     flipped = bytearray(sealed)
     flipped[bit // 8] ^= 1 << bit % 8
 
-    for wrong in (
-        lambda: open_envelope(KEY, "purpose", bytes(flipped), b"whose"),
-        lambda: open_envelope(KEY, "purpose", sealed[: bit // 8], b"whose"),
-        lambda: open_envelope(KEY, "other", sealed, b"whose"),
-        lambda: open_envelope(KEY, "purpose", sealed, b"another's"),
-        lambda: open_envelope(KEY, "purposew", sealed, b"hose"),
-        lambda: open_envelope(bytes(32), "purpose", sealed, b"whose"),
+    for key, purpose, envelope, whose in (
+        (KEY, "purpose", bytes(flipped), b"whose"),
+        (KEY, "purpose", sealed[: bit // 8], b"whose"),
+        (KEY, "other", sealed, b"whose"),
+        (KEY, "purpose", sealed, b"another's"),
+        (KEY, "purposew", sealed, b"hose"),
+        (bytes(32), "purpose", sealed, b"whose"),
     ):
         with pytest.raises(ValueError, match=r"envelope|sealed"):
-            wrong()
+            open_envelope(key, purpose, envelope, whose)
