@@ -25,7 +25,7 @@ from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.server.databases import open_databases
+from openecr.server.databases import Databases, open_databases
 from openecr.server.readiness import Readiness
 from openecr.server.storage import open_blob_store
 from openecr.settings import Settings
@@ -80,13 +80,7 @@ async def compose(
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
-        trail = AuditTrail(
-            metadata=metadata,
-            activity=activity,
-            clock=clock,
-            retention_days=settings.audit_retention_days,
-            stream=_stream(settings, stack),
-        )
+        trail = _trail(settings, databases, clock, stack)
         stack.push_async_callback(_flush, pull_times, key_uses, trail)
         use_cases = UseCases(
             database=metadata,
@@ -144,6 +138,16 @@ def _explanations(
         lookup=trail.lookup,
         clock=clock,
         region=settings.regions[0],
+    )
+
+
+def _trail(settings: Settings, databases: Databases, clock: Clock, stack: AsyncExitStack) -> AuditTrail:
+    return AuditTrail(
+        metadata=databases.metadata,
+        activity=databases.activity,
+        clock=clock,
+        retention_days=settings.audit_retention_days,
+        stream=_stream(settings, stack),
     )
 
 
