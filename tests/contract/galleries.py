@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
+from openecr.adapters.keys import MASTER_KEY_BYTES, MasterKeyRing
 from openecr.application.images import Images, PutImage, PutRules
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -24,11 +25,13 @@ from openecr.store.statements import Statement
 from openecr.store.tables import IMAGE_TAGS, IMAGES
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
+from tests.keyed import vaults_of
 
 REGISTRY = RegistryId(account_id="000000000000", region="us-east-1")
 CALLER = Root(account_id=REGISTRY.account_id, access_key_id="AKIA")
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+KEYS = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
 NOW = 1_900_000_000_000_000
 CONTEXT = RequestContext(
     requested_at=NOW,
@@ -112,6 +115,7 @@ class Gallery:
             database=self.database,
             pull_times=self.pull_times,
             check_space=there_is_space,
+            vaults=vaults_of(self.database, KEYS, self.clock),
             clock=self.clock,
             limits=limits,
         )

@@ -43,6 +43,7 @@ from openecr.store.tables import (
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
 from tests.contract.galleries import NOW, grant_for, image_of
+from tests.keyed import keyed_blobs_of, vaults_of
 
 LIMITS = Limits(layer_part_min_bytes=10, upload_idle_seconds=100, link_grace_seconds=1_000, doomed_seconds=50)
 NO_GRACE = replace(LIMITS, link_grace_seconds=0, doomed_seconds=0)
@@ -117,7 +118,12 @@ class Shelf:
         self.settings = AccountSettings(database=self.database)
         self.uploads = self.another_process()
         self.blobs = Blobs(
-            database=self.database, contents=self.contents, keys=self.keys, clock=self.clock, limits=limits
+            database=self.database,
+            contents=self.contents,
+            keyed=keyed_blobs_of(self.database, self.keys, self.clock),
+            keys=self.keys,
+            clock=self.clock,
+            limits=limits,
         )
         self.activity = databases.activity
         self.pull_times = PullTimes(database=self.activity, clock=self.clock)
@@ -125,6 +131,7 @@ class Shelf:
             database=self.database,
             pull_times=self.pull_times,
             check_space=self.store.check_space,
+            vaults=vaults_of(self.database, self.keys, self.clock),
             clock=self.clock,
             limits=limits,
         )
@@ -144,6 +151,7 @@ class Shelf:
             blobs=self.store,
             contents=self.contents,
             data_keys=self.data_keys,
+            keyed=keyed_blobs_of(self.database, self.keys, self.clock),
             clock=self.clock,
             ids=SystemIds(),
             limits=self.limits,

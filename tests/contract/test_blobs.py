@@ -393,7 +393,14 @@ KEYS = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
 def link_opener() -> Blobs:
     """Only links are opened: neither database nor files are asked."""
     nothing = None
-    return Blobs(database=nothing, contents=nothing, keys=KEYS, clock=MovableClock(NOW), limits=NO_GRACE)  # type: ignore[arg-type] # as told
+    return Blobs(
+        database=nothing,  # type: ignore[arg-type] # as told
+        contents=nothing,  # type: ignore[arg-type] # as told
+        keyed=nothing,  # type: ignore[arg-type] # as told
+        keys=KEYS,
+        clock=MovableClock(NOW),
+        limits=NO_GRACE,
+    )
 
 
 def sealed(purpose: str, content: bytes) -> str:

@@ -5,7 +5,8 @@ import re
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
-from openecr.web.messages import FileBody, Response, StreamBody
+from openecr.testing.aws import content_of as all_of
+from openecr.web.messages import Response, StreamBody
 from openecr.web.oci.errors import ERRORS as REGISTRY_ERRORS
 from tests.fuzz.requests import Shot
 
@@ -29,17 +30,10 @@ class Verdict(AssertionError):
 
 async def content_of(response: Response) -> bytes:
     """Return the bytes of an answer, as the server would send them."""
-    match response.body:
-        case bytes() as content:
-            return content
-        case FileBody(path=path, start=start, stop=stop):
-            with path.open("rb") as file:
-                file.seek(start)
-                return file.read(stop - start)
-        case StreamBody(chunks=chunks, size_bytes=size_bytes):
-            content = b"".join([chunk async for chunk in chunks])
-            _demand(len(content) == size_bytes, "a stream of another length than announced")
-            return content
+    content = await all_of(response)
+    if isinstance(response.body, StreamBody):
+        _demand(len(content) == response.body.size_bytes, "a stream of another length than announced")
+    return content
 
 
 def judge(shot: Shot, response: Response, content: bytes) -> None:

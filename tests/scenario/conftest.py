@@ -6,11 +6,11 @@ from contextlib import ExitStack
 import pytest
 
 from tests.scenario.drivers import Driver, opened_driver
-from tests.scenario.kms_keys import keys
+from tests.scenario.kms_keys import keys, open_house
 from tests.scenario.storages import KINDS, SETUPS, Flags, Storages
 from tests.scenario.sts_house import house, issuer, user
 
-__all__ = ["driver", "house", "issuer", "keys", "storage", "storages", "user"]
+__all__ = ["driver", "house", "issuer", "keys", "open_house", "storage", "storages", "user"]
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,12 @@ import boto3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from sqlalchemy import select
 
+from openecr.application.scrubbing import ScrubReport
 from openecr.store.scrubbing import list_stored
+from openecr.store.statements import Statement
+from openecr.store.tables import MANIFESTS
 from openecr.testing.aws import content_of
 from openecr.testing.server import InProcessServer, in_process
 from openecr.web.messages import FileBody, Request, Response, StreamBody
@@ -27,6 +31,7 @@ T = TypeVar("T")
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+_MANIFESTS = Statement(select(MANIFESTS.c.content))
 _KEY_PARTS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -144,6 +149,36 @@ class InProcessDriver:
         rows = await scrubbing._database.scan(partial(list_stored, after=0, limit=1000))
         blobs = {blob.location: blob.digest.encoded for blob in rows}
         return blobs, {location async for location in scrubbing._store.iterate()}
+
+    def all_stored(self) -> list[bytes]:
+        """Return all manifests as their rows hold them, and all blobs as the store does."""
+        return self._portal.call(self._all_stored)
+
+    async def _all_stored(self) -> list[bytes]:
+        scrubbing = self.server.parts.scrubbing
+        found = await scrubbing._database.scan(
+            lambda connection: [bytes(row[0]) for row in connection.fetch_all(_MANIFESTS)]
+        )
+        blobs, _ = await self._stored()
+        for location in blobs:
+            size_bytes = await scrubbing._store.size(location) or 0
+            chunks = [bytes(chunk) async for chunk in scrubbing._store.open(location, 0, size_bytes)]
+            found.append(b"".join(chunks))
+        return found
+
+    def lose(self, content: bytes) -> None:
+        """Take the bytes of a blob away behind the server's back, and let that be found out."""
+        self._portal.call(self._lose, sha256(content).hexdigest())
+
+    async def _lose(self, encoded: str) -> None:
+        scrubbing = self.server.parts.scrubbing
+        blobs, _ = await self._stored()
+        (location,) = (location for location, digest in blobs.items() if digest == encoded)
+        await scrubbing._store.remove([location])
+        report = ScrubReport()
+        while await scrubbing.step(report):
+            pass
+        assert report.lost == [f"sha256:{encoded}"]
 
     async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         path, _, query = target.partition("?")

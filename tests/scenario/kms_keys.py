@@ -4,14 +4,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from openecr.domain.callers import RequestContext
+from openecr.domain.kms_errors import KmsFailed
+from openecr.domain.registries import RegistryId
+from openecr.domain.repositories import Encryption, Repository, RepositorySettings
 from tests.running import plain_environment, running_server
-from tests.scenario.drivers import ACCOUNT, Driver, WireDriver, in_process_driver, variables
+from tests.scenario.drivers import (
+    ACCOUNT,
+    REGION,
+    Driver,
+    InProcessDriver,
+    WireDriver,
+    in_process_driver,
+    variables,
+)
 from tests.scenario.storages import Setup, Storages
 
 OTHER = "999999999999"
@@ -28,6 +42,12 @@ class KeyHouse:
     clients: dict[tuple[str, tuple[str, ...]], Any] = field(
         default_factory=dict[tuple[str, tuple[str, ...]], Any]
     )
+
+    @property
+    def inside(self) -> InProcessDriver:
+        """The driver of a server in this process."""
+        assert isinstance(self.driver, InProcessDriver)
+        return self.driver
 
     def client(self, service: str, key: tuple[str, ...]) -> Any:
         """Return a client, made once: botocore takes its time to make one."""
@@ -58,6 +78,10 @@ class KeyHouse:
             more |= {"Policy": document(*statements), "BypassPolicyLockoutSafetyCheck": True}
         arn: str = self.root(account_id=account_id).create_key(**more)["KeyMetadata"]["Arn"]
         return arn
+
+    def put_policy(self, key: str, *statements: Mapping[str, Any]) -> None:
+        """Replace a key's policy."""
+        self.root().put_key_policy(KeyId=key, Policy=document(*statements))
 
 
 @dataclass(slots=True)
@@ -111,9 +135,10 @@ def refused(call: Callable[..., Any], **given: Any) -> tuple[str, str]:
     return "", ""
 
 
+IN_PROCESS = "in process"
 SETUPS_OF_KEYS = [
-    Setup("in process", "SQLite"),
-    Setup("in process", "PostgreSQL"),
+    Setup(IN_PROCESS, "SQLite"),
+    Setup(IN_PROCESS, "PostgreSQL"),
     Setup("over the wire", "SQLite"),
 ]
 
@@ -123,10 +148,25 @@ def keys(
     request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KeyHouse]:
     """A server of its own for each file of stories, with two accounts."""
-    setup: Setup = request.param
-    folder = tmp_path_factory.mktemp("keys")
+    with _house(request.param, storages, tmp_path_factory.mktemp("keys")) as house:
+        yield house
+
+
+@pytest.fixture(
+    scope="module", params=[setup for setup in SETUPS_OF_KEYS if setup.reach == IN_PROCESS], ids=str
+)
+def open_house(
+    request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KeyHouse]:
+    """The same in this process alone: for stories that look inside, or move the clock."""
+    with _house(request.param, storages, tmp_path_factory.mktemp("keys")) as house:
+        yield house
+
+
+@contextmanager
+def _house(setup: Setup, storages: Storages, folder: Path) -> Iterator[KeyHouse]:
     with storages.opened(setup.storage) as flags:
-        if setup.reach == "in process":
+        if setup.reach == IN_PROCESS:
             with in_process_driver(folder, regions=("us-east-1", "eu-west-1"), flags=flags) as driver:
                 other = driver.call(driver.server.parts.accounts.create, OTHER)
                 roots = {ACCOUNT: driver.server.root_key, OTHER: (other.access_key_id, other.secret)}
@@ -142,3 +182,43 @@ def keys(
                 OTHER: (made["access_key_id"], made["secret_access_key"]),
             }
             yield KeyHouse(WireDriver(server), roots)
+
+
+class OwnUse:
+    """What ECR does with the key of a repository, in this process."""
+
+    def __init__(self, driver: InProcessDriver, name: str, key: str) -> None:
+        self._driver = driver
+        self._keys = driver.server.parts.kms.repository_keys
+        self.repository = Repository(
+            id=1,
+            registry=RegistryId(account_id=ACCOUNT, region=REGION),
+            name=name,
+            created_at=0,
+            settings=RepositorySettings(encryption=Encryption(encryption_type="KMS", kms_key=key)),
+        )
+        self._context = RequestContext(
+            requested_at=driver.server.clock.now(),
+            request_id="pull",
+            region=REGION,
+            source_address="127.0.0.1",
+            is_secure_transport=True,
+            user_agent="",
+        )
+
+    def generate(self) -> tuple[bytes, bytes]:
+        """Return a new key in clear, and encrypted."""
+        return self._driver.call(self._keys.generate, self.repository, self._context)
+
+    def opened(self, blob: bytes) -> bytes:
+        """Decrypt."""
+        return self._driver.call(self._keys.open, self.repository, self._context, blob)
+
+    def failure(self, blob: bytes) -> str:
+        """Return KMS's code where it cannot be decrypted."""
+        with pytest.raises(KmsFailed) as raised:
+            self.opened(blob)
+        if raised.value.kms_error != "InvalidCiphertextException":
+            with pytest.raises(KmsFailed):
+                self._driver.call(self._keys.check, self.repository, self._context)
+        return raised.value.kms_error

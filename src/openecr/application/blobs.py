@@ -1,8 +1,9 @@
 """Blobs: found, read, shared and linked to. Only a repository that holds a blob gives access to it."""
 
 import base64
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -10,6 +11,8 @@ from openecr.application.account_settings import value_of
 from openecr.application.audit import audited, note
 from openecr.application.authentication import Bearer
 from openecr.application.contents import BlobFile, Contents
+from openecr.application.keyed_blobs import KeyedBlobs, sharing_key_id
+from openecr.application.kms.repository_keys import uses_key
 from openecr.application.limits import Limits
 from openecr.application.sessions import Carried
 from openecr.domain.account_settings import AccountSetting
@@ -70,14 +73,31 @@ class _Held:
     grace_until: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """A source; where content is sealed under a key of KMS, the blob as it was, and its key for the new holder."""
+
+    source: Repository
+    sealed: StoredBlob | None = None
+    link_key: bytes | None = None
+
+
 class Blobs:
     """The use cases of stored layers and configs, on both faces."""
 
     def __init__(
-        self, *, database: Database, contents: Contents, keys: KeyRing, clock: Clock, limits: Limits
+        self,
+        *,
+        database: Database,
+        contents: Contents,
+        keyed: KeyedBlobs,
+        keys: KeyRing,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._contents = contents
+        self._keyed = keyed
         self._keys = keys
         self._clock = clock
         self._limits = limits
@@ -92,12 +112,14 @@ class Blobs:
         return held.blob if is_still_held else None
 
     async def get(self, grant: Grant, digest: Digest) -> StoredBlob:
-        """Return a blob to be read. Raises LayerNotFound."""
+        """Return a blob to be read. Raises LayerNotFound, KmsFailed, Unavailable."""
         repository = grant.require_repository()
         held = await self._held(repository, digest)
         if held is None:
             raise _not_found(repository, str(digest))
-        return held.blob
+        return (
+            await self._keyed.unlock(held.blob, repository, grant.context) if held.blob.key_id else held.blob
+        )
 
     def file(self, blob: StoredBlob) -> BlobFile | None:
         """Return the file that holds a blob, if there is one. Raises Unavailable."""
@@ -107,9 +129,12 @@ class Blobs:
         """Return a URL at which a client may read the blob from its store, where there is one. Raises Unavailable."""
         return await self._contents.redirect(blob)
 
-    def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop) of a blob. Raises Unavailable."""
-        return self._contents.open(blob, start, stop)
+    async def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """Read bytes [start, stop) of a blob, whoever asks. Raises Unavailable."""
+        unlocked = await self._keyed.unlock_for_server(blob)
+        async with aclosing(self._contents.open(unlocked, start, stop)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def check(
         self, grant: Grant, digests: Sequence[str]
@@ -158,11 +183,12 @@ class Blobs:
     async def mount_candidates(self, grant: Grant, digest: Digest) -> list[str]:
         """Return names of repositories of the registry that hold a blob; each is still to be decided on."""
         registry, limit = grant.registry, self._limits.mount_candidates
+        key_id = sharing_key_id(grant.require_repository())
 
         def scan(connection: Connection) -> list[str]:
             if not _may_mount(connection, registry):
                 return []
-            return blob_rows.list_holders(connection, str(registry), registry.region, digest, limit=limit)
+            return blob_rows.list_holders(connection, registry, digest, key_id=key_id, limit=limit)
 
         return await self._database.scan(scan)
 
@@ -173,33 +199,56 @@ class Blobs:
         """
         target = grant.require_repository()
         eligible = [source.repository for source in sources if source.repository is not None]
-        eligible = [
-            source
+        mounts = [
+            _Mount(source)
             for source in eligible
             if source.registry == target.registry and source.settings.encryption == target.settings.encryption
         ]
+        if uses_key(target):
+            mounts = [
+                mount for each in mounts if (mount := await self._sealed_mount(grant, each.source, digest))
+            ]
 
         def unit(connection: Connection) -> StoredBlob | None:
             repositories.require_live(connection, target)
             if not _may_mount(connection, target.registry):
                 return None
-            mounts = (self._mount_from(connection, source, target, digest) for source in eligible)
-            mounted = next(filter(None, mounts), None)
+            found = (self._mount_from(connection, mount, target, digest) for mount in mounts)
+            mounted = next(filter(None, found), None)
             if mounted is not None:
                 note(connection, grant)
             return mounted
 
-        return await self._database.write(unit) if eligible else None
+        return await self._database.write(unit) if mounts else None
+
+    async def _sealed_mount(self, grant: Grant, source: Repository, digest: Digest) -> _Mount | None:
+        """Seal the blob's key for the repository, where the source has the blob and its key may be used."""
+        held = await self._held(source, digest)
+        if held is None:
+            return None
+        target = grant.require_repository()
+        link_key = await self._keyed.link_key(held.blob, source, target, grant.context)
+        return None if link_key is None else _Mount(source, held.blob, link_key)
 
     def _mount_from(
-        self, connection: Connection, source: Repository, target: Repository, digest: Digest
+        self, connection: Connection, mount: _Mount, target: Repository, digest: Digest
     ) -> StoredBlob | None:
-        found = blob_rows.find_held(connection, source.id, digest)
-        if found is None or not repositories.is_live(connection, source):
+        held = blob_rows.find_held(connection, mount.source.id, digest)
+        if held is None or not repositories.is_live(connection, mount.source):
             return None
+        found, sealed = held[0], mount.sealed
+        if sealed is not None and (sealed.blob_id, sealed.link_key) != (found.blob_id, found.link_key):
+            return None  # it was removed and pushed again: whoever asked uploads
         grace_until = self._clock.now() + self._limits.link_grace_seconds * SECOND
-        blob_rows.link(connection, target.id, digest, found[0].blob_id, grace_until=grace_until)
-        return found[0]
+        is_new = blob_rows.link(
+            connection,
+            target.id,
+            digest,
+            found.blob_id,
+            grace_until=grace_until,
+            sealed_key=mount.link_key,
+        )
+        return replace(found, link_key=mount.link_key) if is_new else found
 
     # --- download URLs ---
 

@@ -22,6 +22,7 @@ from openecr.engines.sealing import (
     decode,
 )
 from openecr.ports.blobs import BlobStore
+from openecr.ports.keys import KeyRing
 from openecr.store.uploads import Part
 
 CONTENTS_KEPT = 4_096
@@ -60,9 +61,11 @@ class Contents:
             async for chunk in chunks:
                 yield chunk
 
-    async def open_part(self, upload: Upload, part: Part) -> AsyncGenerator[bytes]:
+    async def open_part(
+        self, upload: Upload, part: Part, vault: KeyRing | None = None
+    ) -> AsyncGenerator[bytes]:
         """Read all of a part of an upload. Raises Unavailable, ContentDamaged."""
-        key, size_bytes = self._data_keys.of_upload(upload), part.size_bytes or 0
+        key, size_bytes = self._data_keys.of_upload(upload, vault), part.size_bytes or 0
         layout = Layout([Extent(extent_id(part.location), size_bytes)])
         sealed = None if key is None else SealedContent(layout, key)
         async with aclosing(self._read(part.location, sealed, 0, size_bytes)) as chunks:
@@ -106,7 +109,8 @@ class Contents:
             raise cannot_open(f"{blob.digest} has a format that is not known here: {error}") from error
         if layout.size_bytes != blob.size_bytes:
             raise cannot_open(f"the header of {blob.digest} is of another blob")
-        sealed = SealedContent(layout, self._data_keys.of_blob(blob.digest, header, sealed_key))
+        key = blob.data_key or self._data_keys.of_blob(blob.digest, header, sealed_key)
+        sealed = SealedContent(layout, key)
         if len(layout.extents) <= EXTENTS_KEPT:
             self._kept[sealed_key, header] = sealed
             if len(self._kept) > CONTENTS_KEPT:

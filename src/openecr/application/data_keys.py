@@ -10,6 +10,7 @@ from openecr.engines.sealing import KEY_BYTES, Extent, ExtentSealer, encode
 from openecr.ports.blobs import Sealer
 from openecr.ports.ids import Ids
 from openecr.ports.keys import KeyRing
+from openecr.store.keyed_blobs import Place
 from openecr.store.uploads import Part
 
 UPLOAD_PURPOSE = "upload-key"
@@ -18,17 +19,24 @@ BLOB_PURPOSE = "blob-key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """How a blob's row tells what its stored bytes are: nothing at all of bytes in clear."""
+    """How rows tell what a blob's stored bytes are: nothing at all of bytes in clear.
+
+    Under a key of KMS: `key_id` within which the blob is shared, `link_key` of its link, and the `place` that the
+    commit must still find as it was.
+    """
 
     header: bytes | None = None
     sealed_key: bytes | None = None
+    key_id: str = ""
+    link_key: bytes | None = None
+    place: Place | None = None
 
 
 IN_CLEAR = Seal()
 
 
 class DataKeys:
-    """Draws data keys, and seals them under the server's key ring."""
+    """Draws data keys, and seals them under the server's key ring, or a `vault`: of a repository with a key of KMS."""
 
     def __init__(self, *, keys: KeyRing, ids: Ids, encrypts: bool) -> None:
         """`encrypts` is about uploads that begin; those that have begun go on as they are."""
@@ -36,26 +44,28 @@ class DataKeys:
         self._ids = ids
         self._encrypts = encrypts
 
-    def for_upload(self, upload_id: str) -> bytes | None:
+    def for_upload(self, upload_id: str, vault: KeyRing | None = None) -> bytes | None:
         """Draw the key of a blob to be; return it sealed, or None where parts are to be stored in clear."""
-        return self.draw_for_upload(upload_id) if self._encrypts else None
+        return self.draw_for_upload(upload_id, vault) if self._encrypts or vault is not None else None
 
-    def draw_for_upload(self, upload_id: str) -> bytes:
+    def draw_for_upload(self, upload_id: str, vault: KeyRing | None = None) -> bytes:
         """Draw a key, whatever the setting says."""
-        return self._keys.seal(UPLOAD_PURPOSE, self._ids.token(KEY_BYTES), associated=upload_id.encode())
+        ring = vault or self._keys
+        return ring.seal(UPLOAD_PURPOSE, self._ids.token(KEY_BYTES), associated=upload_id.encode())
 
-    def of_upload(self, upload: Upload) -> bytes | None:
+    def of_upload(self, upload: Upload, vault: KeyRing | None = None) -> bytes | None:
         """Return the key of a blob to be; None: its parts are in clear. Raises Unavailable."""
         if upload.sealed_key is None:
             return None
+        ring = vault or self._keys
         try:
-            return self._keys.unseal(UPLOAD_PURPOSE, upload.sealed_key, associated=upload.id.encode())
+            return ring.unseal(UPLOAD_PURPOSE, upload.sealed_key, associated=upload.id.encode())
         except ValueError:
             raise cannot_open(f"the key of upload {upload.id} was sealed by another key ring") from None
 
-    def sealer(self, upload: Upload, location: str) -> Sealer | None:
+    def sealer(self, upload: Upload, location: str, vault: KeyRing | None = None) -> Sealer | None:
         """Return what seals a part of an upload; None: it is stored in clear. Raises Unavailable."""
-        key = self.of_upload(upload)
+        key = self.of_upload(upload, vault)
         return None if key is None else ExtentSealer(key, extent_id(location), self._ids.token)
 
     def seal_blob(self, upload: Upload, parts: Sequence[Part], digest: Digest) -> Seal:
@@ -63,7 +73,7 @@ class DataKeys:
         key = self.of_upload(upload)
         if key is None:
             return IN_CLEAR
-        header = encode([Extent(extent_id(part.location), part.size_bytes or 0) for part in parts])
+        header = header_of(parts)
         sealed = self._keys.seal(BLOB_PURPOSE, key, associated=blob_context(digest, header))
         return Seal(header=header, sealed_key=sealed)
 
@@ -73,6 +83,11 @@ class DataKeys:
             return self._keys.unseal(BLOB_PURPOSE, sealed_key, associated=blob_context(digest, header))
         except ValueError:
             raise cannot_open(f"the key of {digest} was sealed by another key ring") from None
+
+
+def header_of(parts: Sequence[Part]) -> bytes:
+    """Return the header of a blob of these parts."""
+    return encode([Extent(extent_id(part.location), part.size_bytes or 0) for part in parts])
 
 
 def extent_id(location: str) -> bytes:

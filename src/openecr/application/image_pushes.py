@@ -35,10 +35,14 @@ class PutRules(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A manifest whose bytes have been read and checked, and the tags that are to name it."""
+    """A manifest whose bytes have been read and checked, and the tags that are to name it.
+
+    `stored` is what its row is to hold: `content`, sealed where the repository has a key of KMS.
+    """
 
     grant: Grant
     content: bytes
+    stored: bytes
     manifest: Manifest
     digest: Digest
     tags: tuple[str, ...]
@@ -91,7 +95,7 @@ def store_push(connection: Connection, push: Push, limits: Limits) -> Image:
     image = existing or images.add(
         connection,
         _new_image(push, [size_bytes for _, size_bytes in children.values()]),
-        push.content,
+        push.stored,
         blobs=blobs,
         children=[child_id for child_id, _ in children.values()],
     )

@@ -17,9 +17,12 @@ from openecr.application.image_batches import (
 )
 from openecr.application.image_keys import check_removal
 from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
+from openecr.application.kms.repository_keys import uses_key
+from openecr.application.kms.vaults import Vault, Vaults
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.rooms import Rooms
+from openecr.application.sealed_manifests import open_content, open_manifest, seal_content
 from openecr.domain import manifests
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
@@ -30,7 +33,16 @@ from openecr.domain.errors import (
     LimitExceeded,
     ManifestNotFound,
 )
-from openecr.domain.images import Image, ImageId, Referrer, StoredManifest, TagStatus
+from openecr.domain.images import (
+    FailureCode,
+    Image,
+    ImageFailure,
+    ImageId,
+    Referrer,
+    StoredManifest,
+    TagStatus,
+)
+from openecr.domain.kms_errors import KmsFailed
 from openecr.domain.manifests import Manifest
 from openecr.domain.names import is_tag
 from openecr.domain.pages import Page, PageRequest, cut_page
@@ -69,11 +81,13 @@ class Images:
         database: Database,
         pull_times: PullTimes,
         check_space: Callable[[], Awaitable[None]],
+        vaults: Vaults,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._database = database
         self._check_space = check_space
+        self._vaults = vaults
         self._pull_times = pull_times
         self._clock = clock
         self._limits = limits
@@ -94,8 +108,8 @@ class Images:
         """Store a manifest, and let the tags name it, or do neither.
 
         Raises InvalidParameter for a malformed tag, InvalidManifest, ManifestTooLarge, ImageDigestDoesNotMatch,
-        LayersNotFound, ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded, StorageFull, and by AWS's rules
-        ImageAlreadyExists.
+        LayersNotFound, ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded, StorageFull, KmsFailed, and by
+        AWS's rules ImageAlreadyExists.
         """
         repository = grant.require_repository()
         await self._check_space()
@@ -107,9 +121,11 @@ class Images:
                 )
         read = partial(self._read, content, media_type, digest, rules)
         manifest, verified = read() if len(content) <= _INLINE_BYTES else await anyio.to_thread.run_sync(read)
+        vault = await self._vaults.open(repository, grant.context)
         push = Push(
             grant=grant,
             content=content,
+            stored=seal_content(vault, content, verified),
             manifest=manifest,
             digest=verified,
             tags=tuple(dict.fromkeys(tags)),
@@ -158,14 +174,17 @@ class Images:
     # --- pull ---
 
     async def find_manifest(self, grant: Grant, reference: Digest | str) -> StoredManifest | None:
-        """Return what a tag or digest names, or None. Not a pull."""
+        """Return what a tag or digest names, or None. Not a pull. Raises KmsFailed, Unavailable."""
         repository = grant.require_repository()
-        return await self._database.read(
+        found = await self._database.read(
             lambda connection: images.find_manifest(connection, repository.id, reference)
         )
+        if found is None or not uses_key(repository):
+            return found
+        return open_manifest(await self._vaults.open(repository, grant.context), found)
 
     async def get_manifest(self, grant: Grant, reference: Digest | str) -> StoredManifest:
-        """Return what a tag or digest names, as a pull. Raises ManifestNotFound."""
+        """Return what a tag or digest names, as a pull. Raises ManifestNotFound, KmsFailed, Unavailable."""
         manifest = await self.find_manifest(grant, reference)
         if manifest is None:
             raise ManifestNotFound
@@ -175,14 +194,21 @@ class Images:
     async def batch_get(
         self, grant: Grant, image_ids: Sequence[ImageId], accepted_media_types: Sequence[str] = ()
     ) -> Found:
-        """Return manifests and failures (BatchGetImage). A pull. Raises LimitExceeded for too long an answer."""
+        """Return manifests and failures (BatchGetImage). A pull.
+
+        Raises LimitExceeded for too long an answer, Unavailable.
+        """
         repository = grant.require_repository()
         found, failures = await self._database.scan(
             lambda connection: get_batch(connection, repository.id, image_ids, accepted_media_types)
         )
+        try:
+            vault = await self._vaults.open(repository, grant.context)
+        except KmsFailed as failure:
+            return [], [*failures, *(_closed(entry.image_id, failure) for entry in found)]
         for entry in found:
             self._pull_times.record(entry.manifest.image_id)
-        return found, failures
+        return [replace(entry, manifest=open_manifest(vault, entry.manifest)) for entry in found], failures
 
     # --- deletion ---
 
@@ -297,9 +323,13 @@ class Images:
     async def list_referrers(
         self, grant: Grant, subject: Digest, *, artifact_types: Sequence[str] = (), page: PageRequest
     ) -> Page[Referrer]:
-        """Return a page of manifests whose subject is this one, by digest; pages are bounded in bytes too."""
+        """Return a page of manifests whose subject is this one, by digest; pages are bounded in bytes too.
+
+        Raises KmsFailed, Unavailable.
+        """
         repository = grant.require_repository()
         most_bytes = self._limits.referrers_page_bytes
+        vault = await self._vaults.open(repository, grant.context)
 
         def scan(connection: Connection) -> Page[Referrer]:
             found = image_lists.list_referrers(
@@ -312,7 +342,8 @@ class Images:
             )
             cut = cut_page(found, _fitting(found, page.limit, most_bytes), lambda pair: str(pair[1].digest))
             return Page(
-                items=tuple(_with_annotations(connection, *pair) for pair in cut.items), after=cut.after
+                items=tuple(_with_annotations(connection, vault, *pair) for pair in cut.items),
+                after=cut.after,
             )
 
         return await self._database.scan(scan)
@@ -320,6 +351,10 @@ class Images:
     async def _with_pull_times(self, found: Sequence[Image]) -> list[Image]:
         pulled = await self._pull_times.find(image.id for image in found)
         return [replace(image, last_pulled_at=pulled.get(image.id)) for image in found]
+
+
+def _closed(image_id: ImageId, failure: KmsFailed) -> ImageFailure:
+    return ImageFailure(image_id=image_id, code=FailureCode.KMS_ERROR, reason=failure.message)
 
 
 def _find(connection: Connection, repository_id: int, image_id: ImageId) -> Image | None:
@@ -342,6 +377,8 @@ def _fitting(found: Sequence[tuple[int, Referrer]], limit: int, most_bytes: int)
     return limit
 
 
-def _with_annotations(connection: Connection, image_id: int, referrer: Referrer) -> Referrer:
-    content = image_lists.content_of(connection, image_id)
+def _with_annotations(
+    connection: Connection, vault: Vault | None, image_id: int, referrer: Referrer
+) -> Referrer:
+    content = open_content(vault, image_lists.content_of(connection, image_id), referrer.digest)
     return replace(referrer, annotations=manifests.annotations_of(content))

@@ -10,7 +10,7 @@ from openecr.domain.errors import InvalidLayerPart, UploadNotFound
 from openecr.domain.repositories import Repository
 from openecr.ports.clock import Clock
 from openecr.store import blobs as blob_rows
-from openecr.store import doomed, repositories, uploads
+from openecr.store import doomed, keyed_blobs, repositories, uploads
 from openecr.store.connections import Connection
 from openecr.store.uploads import Part
 
@@ -43,7 +43,7 @@ class UploadEnds:
     ) -> tuple[StoredBlob, bool]:
         """The only commit point: blob, link and the end of the session, in one transaction.
 
-        Returns whether the repository has the blob only now.
+        Returns whether the repository has the blob only now. Raises PlaceChanged.
         """
         now = self._clock.now()
         repositories.require_live(connection, repository)
@@ -53,10 +53,14 @@ class UploadEnds:
         check_offset(current, upload.received_bytes)
         named = uploads.whole_parts(uploads.list_parts(connection, upload.id), upload.received_bytes)
         assert named == parts, "recorded parts never change"
+        region = repository.registry.region
+        if seal.place is not None:
+            keyed_blobs.check(connection, seal.place, repository.id, region, digest)
         content = blob_rows.keep(
             connection,
-            repository.registry.region,
+            region,
             digest,
+            key_id=seal.key_id,
             size_bytes=upload.received_bytes,
             location=location,
             header=seal.header,
@@ -69,7 +73,12 @@ class UploadEnds:
             doomed.add(connection, [content.lost_location], not_before=late)
         grace_until = now + self._limits.link_grace_seconds * SECOND
         is_linked = blob_rows.link(
-            connection, repository.id, digest, content.blob_id, grace_until=grace_until
+            connection,
+            repository.id,
+            digest,
+            content.blob_id,
+            grace_until=grace_until,
+            sealed_key=seal.link_key,
         )
         blob = StoredBlob(
             blob_id=content.blob_id,
@@ -78,6 +87,8 @@ class UploadEnds:
             location=content.location,
             header=content.header,
             sealed_key=content.sealed_key,
+            key_id=seal.key_id,
+            link_key=seal.link_key,
         )
         return blob, is_linked or content.lost_location is not None
 

@@ -5,17 +5,20 @@ if the epoch is still its own when it ends. A stale connection's bytes are there
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
+from typing import TypeVar
 
 from openecr.application.contents import Contents
-from openecr.application.data_keys import DataKeys
+from openecr.application.data_keys import DataKeys, Seal, header_of
+from openecr.application.keyed_blobs import KeyedBlobs, KeyedUpload
+from openecr.application.kms.vaults import Vault
 from openecr.application.limits import Limits
 from openecr.application.running_digests import RunningDigest, RunningDigests
 from openecr.application.upload_ends import SECOND, UploadEnds, check_offset, not_found
 from openecr.domain.blobs import StoredBlob, Upload
+from openecr.domain.callers import RequestContext
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
@@ -41,6 +44,8 @@ from openecr.store.database import Database
 from openecr.store.uploads import Part
 
 LOCATION_BYTES = 24
+T = TypeVar("T")
+
 _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
 
@@ -53,12 +58,27 @@ class FinishRules(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Access:
+    """Whose uploads to which repository a request is about; `vault` locks their keys, if there is a key of KMS."""
+
+    repository: Repository
+    owner: str
+    context: RequestContext
+    vault: Vault | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """A part that one request may write: the session as it was taken, and where the bytes go."""
 
-    repository: Repository
+    access: _Access
     upload: Upload
     location: str
+
+    @property
+    def repository(self) -> Repository:
+        """Return the repository that the session is of."""
+        return self.access.repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +107,7 @@ class Uploads:
         blobs: BlobStore,
         contents: Contents,
         data_keys: DataKeys,
+        keyed: KeyedBlobs,
         clock: Clock,
         ids: Ids,
         limits: Limits,
@@ -95,6 +116,7 @@ class Uploads:
         self._blobs = blobs
         self._contents = contents
         self._data_keys = data_keys
+        self._keyed = keyed
         self._clock = clock
         self._ids = ids
         self._limits = limits
@@ -102,19 +124,23 @@ class Uploads:
         self._ends = UploadEnds(clock=clock, limits=limits)
 
     async def start(self, grant: Grant, *, algorithm: str | None = None) -> Upload:
-        """Open a session; `algorithm` is a hint of the digest to come. Raises LimitExceeded, StorageFull."""
-        repository = grant.require_repository()
+        """Open a session; `algorithm` is a hint of the digest to come.
+
+        Raises LimitExceeded, StorageFull, KmsFailed.
+        """
+        access = await self._access(grant)
+        repository = access.repository
         await self._blobs.check_space()
         upload_id = self._ids.uuid()
         upload = Upload(
             id=upload_id,
             repository_id=repository.id,
-            owner=_owner(grant),
+            owner=access.owner,
             received_bytes=0,
             epoch=0,
             started_at=self._clock.now(),
             expires_at=self._expires_at(),
-            sealed_key=self._data_keys.for_upload(upload_id),
+            sealed_key=self._data_keys.for_upload(upload_id, access.vault),
         )
         limit = self._limits.uploads_per_repository
         # Counted outside the unit: an exact count would make every upload wait for every other one.
@@ -151,12 +177,12 @@ class Uploads:
         """Add one part. `first_byte` None appends; `length_bytes` is what the part must have, if that is known.
 
         Raises UploadNotFound, InvalidLayerPart, LayerPartLengthMismatch, LayerTooLarge, LimitExceeded, StorageFull,
-        Unavailable, and UploadInterrupted after keeping what had arrived (nothing is kept of a part whose length was
-        given).
+        Unavailable, KmsFailed, and UploadInterrupted after keeping what had arrived (nothing is kept of a part whose
+        length was given).
         """
-        repository = grant.require_repository()
+        access = await self._access(grant)
         await self._blobs.check_space()
-        part = await self._take(repository, upload_id, _owner(grant), first_byte)
+        part = await self._take(access, upload_id, first_byte)
         received = await self._receive(part, chunks, length_bytes)
         return await self._keep(part, received)
 
@@ -175,26 +201,25 @@ class Uploads:
         Raises what `append` does, and InvalidLayer, after which the session is as it was before, with the last part;
         under AWS's rules EmptyUpload, LayerPartTooSmall and LayerAlreadyExists too.
         """
-        repository = grant.require_repository()
+        access = await self._access(grant)
         if chunks is None:
             upload = await self.get(grant, upload_id)
             check_offset(upload, first_byte)
         else:
             await self._blobs.check_space()
-            part = await self._take(repository, upload_id, _owner(grant), first_byte)
+            part = await self._take(access, upload_id, first_byte)
             received = await self._receive(part, chunks, None)
             digest = received.match_of_whole(part, digests)
             if digest is not None and rules is FinishRules.REGISTRY:
                 return await self._finish_at_once(part, received, digest)
             upload = await self._keep(part, received)
-        return await self._finish_kept(repository, upload, digests, rules)
+        return await self._finish_kept(access, upload, digests, rules)
 
     async def _finish_at_once(self, part: _Part, received: _Received, digest: Digest) -> StoredBlob:
         """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
         parts = [Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)]
-        seal = self._data_keys.seal_blob(part.upload, parts, digest)
 
-        def unit(connection: Connection) -> StoredBlob | InvalidLayerPart | UploadNotFound:
+        def unit(connection: Connection, seal: Seal) -> StoredBlob | InvalidLayerPart | UploadNotFound:
             upload = self._advanced(part, received)
             lost = self._record(connection, part, upload, received.size_bytes)
             if lost is not None:
@@ -209,32 +234,36 @@ class Uploads:
                 seal=seal,
             )[0]
 
-        blob = await self._database.write(unit)
+        blob = await self._commit(part.access, part.upload, parts, digest, unit)
         if not isinstance(blob, StoredBlob):
             raise blob
         self._digests.forget(part.upload.id)
         return blob
 
     async def _finish_kept(
-        self, repository: Repository, upload: Upload, digests: Sequence[Digest], rules: FinishRules
+        self, access: _Access, upload: Upload, digests: Sequence[Digest], rules: FinishRules
     ) -> StoredBlob:
+        repository = access.repository
         parts = await self._parts(repository, upload)
         if rules is FinishRules.AWS:
             self._check_parts(upload, parts)
-        digest = await self._matching(upload, parts, digests)
+        digest = await self._matching(access, upload, parts, digests)
         if digest is None:
             raise InvalidLayer
-        location = await self._store_whole(repository, upload, parts)
-        commit = partial(
-            self._ends.commit,
-            repository=repository,
-            upload=upload,
-            parts=parts,
-            digest=digest,
-            location=location,
-            seal=self._data_keys.seal_blob(upload, parts, digest),
-        )
-        blob, is_new = await self._database.write(commit)
+        location = await self._store_whole(access, upload, parts)
+
+        def unit(connection: Connection, seal: Seal) -> tuple[StoredBlob, bool]:
+            return self._ends.commit(
+                connection,
+                repository=repository,
+                upload=upload,
+                parts=parts,
+                digest=digest,
+                location=location,
+                seal=seal,
+            )
+
+        blob, is_new = await self._commit(access, upload, parts, digest, unit)
         self._digests.forget(upload.id)
         if rules is FinishRules.AWS and not is_new:
             raise LayerAlreadyExists(
@@ -256,19 +285,24 @@ class Uploads:
         await self._database.write(unit)
         self._digests.forget(upload_id)
 
+    async def _access(self, grant: Grant) -> _Access:
+        """Find out what a request may reach. Raises RepositoryNotFound, KmsFailed."""
+        repository = grant.require_repository()
+        vault = await self._keyed.open(repository, grant.context)
+        return _Access(repository=repository, owner=_owner(grant), context=grant.context, vault=vault)
+
     # --- one part ---
 
-    async def _take(
-        self, repository: Repository, upload_id: str, owner: str, first_byte: int | None
-    ) -> _Part:
+    async def _take(self, access: _Access, upload_id: str, first_byte: int | None) -> _Part:
         """Take the session: whoever held it until now can record nothing any more."""
+        repository = access.repository
         location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
         limit = min(self._limits.layer_parts, EXTENTS_MAX)
 
         def unit(connection: Connection) -> _Part:
             repositories.require_live(connection, repository)
-            found = uploads.find(connection, repository.id, upload_id, owner)
+            found = uploads.find(connection, repository.id, upload_id, access.owner)
             if found is None:
                 raise not_found(repository, upload_id)
             check_offset(found, first_byte)
@@ -276,7 +310,7 @@ class Uploads:
             if found.epoch >= limit and uploads.count_parts(connection, found.id) >= limit:
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
-            return _Part(repository=repository, upload=taken, location=location)
+            return _Part(access=access, upload=taken, location=location)
 
         return await self._database.write(unit)
 
@@ -288,7 +322,7 @@ class Uploads:
         writer = await self._blobs.create_part(
             part.location,
             () if digest is None else (digest.update,),
-            self._data_keys.sealer(part.upload, part.location),
+            self._data_keys.sealer(part.upload, part.location, part.access.vault),
         )
         interrupted: UploadInterrupted | None = None
         try:
@@ -383,6 +417,35 @@ class Uploads:
 
     # --- the commit ---
 
+    async def _commit(
+        self,
+        access: _Access,
+        upload: Upload,
+        parts: Sequence[Part],
+        digest: Digest,
+        unit: Callable[[Connection, Seal], T],
+    ) -> T:
+        """Run the unit that makes the blob, with what its rows are to hold. Raises Unavailable."""
+        if access.vault is None:
+            seal = self._data_keys.seal_blob(upload, parts, digest)
+            return await self._database.write(lambda connection: unit(connection, seal))
+        data_key = self._data_keys.of_upload(upload, access.vault)
+        assert data_key is not None, "uploads to such repositories are sealed"
+        keyed = KeyedUpload(
+            repository=access.repository,
+            context=access.context,
+            vault=access.vault,
+            upload_id=upload.id,
+            digest=digest,
+            header=header_of(parts),
+            data_key=data_key,
+        )
+
+        async def write(seal: Seal) -> T:
+            return await self._database.write(lambda connection: unit(connection, seal))
+
+        return await self._keyed.commit(keyed, write)
+
     async def _parts(self, repository: Repository, upload: Upload) -> list[Part]:
         parts = await self._database.scan(lambda connection: uploads.list_parts(connection, upload.id))
         whole = uploads.whole_parts(parts, upload.received_bytes)
@@ -397,28 +460,30 @@ class Uploads:
             raise LayerPartTooSmall
 
     async def _matching(
-        self, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
+        self, access: _Access, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
     ) -> Digest | None:
         wanted = {digest.algorithm for digest in digests}
         running = self._digests.at(upload)
         if running is None or not wanted <= running.running.keys():
-            running = await self._read_again(upload, parts, wanted)
+            running = await self._read_again(access, upload, parts, wanted)
         computed = running.digests()
         return next((digest for digest in digests if digest in computed), None)
 
-    async def _read_again(self, upload: Upload, parts: Sequence[Part], algorithms: set[str]) -> RunningDigest:
+    async def _read_again(
+        self, access: _Access, upload: Upload, parts: Sequence[Part], algorithms: set[str]
+    ) -> RunningDigest:
         """Digest stored parts, after a restart or for an algorithm that nobody announced."""
         running = RunningDigest.of_nothing(algorithms)
         for part in parts:
-            async for chunk in self._contents.open_part(upload, part):
+            async for chunk in self._contents.open_part(upload, part, access.vault):
                 await asyncio.to_thread(running.update, chunk)
         return running
 
-    async def _store_whole(self, repository: Repository, upload: Upload, parts: Sequence[Part]) -> str:
+    async def _store_whole(self, access: _Access, upload: Upload, parts: Sequence[Part]) -> str:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
             return parts[0].location
-        whole = await self._take(repository, upload.id, upload.owner, upload.received_bytes)
+        whole = await self._take(access, upload.id, upload.received_bytes)
         return await self._blobs.assemble([part.location for part in parts], whole.location)
 
 

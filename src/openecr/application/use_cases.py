@@ -12,6 +12,7 @@ from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys
 from openecr.application.iam.iam import Iam
 from openecr.application.images import Images
+from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -76,21 +77,26 @@ class UseCases:
         )
         self.repository_policies = RepositoryPolicies(database=database, authorizer=self.authorizer)
         self.registry_policies = RegistryPolicies(database=database)
+        keyed = KeyedBlobs(database=database, vaults=self.kms.vaults, clock=clock, ids=ids)
         self.images = Images(
             database=database,
             pull_times=pull_times,
             check_space=store.check_space,
+            vaults=self.kms.vaults,
             clock=clock,
             limits=limits,
         )
         data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
         contents = Contents(store=store, data_keys=data_keys)
-        self.blobs = Blobs(database=database, contents=contents, keys=keys, clock=clock, limits=limits)
+        self.blobs = Blobs(
+            database=database, contents=contents, keyed=keyed, keys=keys, clock=clock, limits=limits
+        )
         self.uploads = Uploads(
             database=database,
             blobs=store,
             contents=contents,
             data_keys=data_keys,
+            keyed=keyed,
             clock=clock,
             ids=ids,
             limits=limits,

@@ -1,7 +1,7 @@
 """Blobs: stored bytes, reached only through a repository that holds them."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from openecr.domain.digests import Digest
 
@@ -11,8 +11,9 @@ class StoredBlob:
     """A blob as one repository holds it.
 
     `location` is the blob store's own key. `header` tells how the stored bytes are sealed (None: they are in clear),
-    `sealed_key` is the key to them, itself sealed: by the server, or where `key_id` names a key of KMS, by the
-    repository's key. `media_type` is what a manifest declares for it, if one does.
+    `sealed_key` is the key to them, itself sealed: by the server, or where `key_id` names a key of KMS, by the blob's
+    share key, which is `link_key`, sealed by the repository's key; `data_key` then is the key once it was opened.
+    `media_type` is what a manifest declares for it, if one does.
     """
 
     blob_id: int
@@ -22,6 +23,8 @@ class StoredBlob:
     header: bytes | None = None
     sealed_key: bytes | None = None
     key_id: str = ""
+    link_key: bytes | None = None
+    data_key: bytes | None = field(default=None, repr=False, compare=False)
     media_type: str | None = None
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, tuple_, update
 
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
+from openecr.domain.registries import RegistryId
 from openecr.store import doomed
 from openecr.store.connections import Connection
 from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
@@ -29,8 +30,9 @@ FIND_HELD = Statement(
     select(
         _B.id,
         _B.header,
-        func.coalesce(_L.sealed_key, _B.sealed_key),
+        _B.sealed_key,
         _B.key_id,
+        _L.sealed_key,
         _B.size_bytes,
         _B.location,
         _MEDIA_TYPE,
@@ -44,12 +46,14 @@ FIND_HELD = Statement(
 )
 FIND_CONTENT = Statement(
     select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key).where(
-        _B.region == bindparam("region"), _B.key_id == "", _B.digest == bindparam("digest")
+        _B.region == bindparam("region"),
+        _B.key_id == bindparam("key_id"),
+        _B.digest == bindparam("digest"),
     )
 )
 ADD = Statement(
     insert(BLOBS).returning(_B.id),
-    columns=("region", "digest", "size_bytes", "location", "header", "sealed_key", "created_at"),
+    columns=("region", "key_id", "digest", "size_bytes", "location", "header", "sealed_key", "created_at"),
 )
 HEAL = Statement(
     update(BLOBS)
@@ -65,7 +69,7 @@ HEAL = Statement(
 ADD_LINK = insert_or_ignore(
     LINKS,
     conflict=("repository_id", "digest"),
-    columns=("repository_id", "digest", "blob_id", "grace_until"),
+    columns=("repository_id", "digest", "blob_id", "grace_until", "sealed_key"),
 )
 RENEW_LINK = Statement(
     update(LINKS)
@@ -99,7 +103,7 @@ LIST_HOLDERS = Statement(
     .join(BLOBS, _L.blob_id == _B.id)
     .where(
         _B.region == bindparam("region"),
-        _B.key_id == "",
+        _B.key_id == bindparam("key_id"),
         _B.digest == bindparam("digest"),
         _B.state == "stored",
         _R.registry_id == bindparam("registry_id"),
@@ -186,7 +190,7 @@ def find_held(connection: Connection, repository_id: int, digest: Digest) -> tup
     row = connection.fetch_one(FIND_HELD, repository_id=repository_id, digest=str(digest))
     if row is None:
         return None
-    blob_id, header, sealed_key, key_id, size_bytes, location, media_type, grace_until = row
+    blob_id, header, sealed_key, key_id, link_key, size_bytes, location, media_type, grace_until = row
     blob = StoredBlob(
         blob_id=blob_id,
         digest=digest,
@@ -195,6 +199,7 @@ def find_held(connection: Connection, repository_id: int, digest: Digest) -> tup
         header=header,
         sealed_key=sealed_key,
         key_id=key_id,
+        link_key=link_key,
         media_type=media_type,
     )
     return blob, grace_until
@@ -205,21 +210,23 @@ def keep(
     region: str,
     digest: Digest,
     *,
+    key_id: str = "",
     size_bytes: int,
     location: str,
     header: bytes | None,
     sealed_key: bytes | None,
     now: int,
 ) -> Content:
-    """Return the content with this digest, making its row, or healing a lost one, with `location`.
+    """Return the content with this digest, shared under `key_id`, making its row, or healing a lost one.
 
     Where content is stored already, it stays as it is and what is given is not kept.
     """
-    row = connection.fetch_one(FIND_CONTENT, region=region, digest=str(digest))
+    row = connection.fetch_one(FIND_CONTENT, region=region, key_id=key_id, digest=str(digest))
     if row is None:
         added = connection.fetch_one(
             ADD,
             region=region,
+            key_id=key_id,
             digest=str(digest),
             size_bytes=size_bytes,
             location=location,
@@ -250,11 +257,22 @@ def keep(
 
 
 def link(
-    connection: Connection, repository_id: int, digest: Digest, blob_id: int, *, grace_until: int
+    connection: Connection,
+    repository_id: int,
+    digest: Digest,
+    blob_id: int,
+    *,
+    grace_until: int,
+    sealed_key: bytes | None = None,
 ) -> bool:
     """Let a repository hold a blob; False where it does already, and its grace is renewed."""
     added = connection.execute(
-        ADD_LINK, repository_id=repository_id, digest=str(digest), blob_id=blob_id, grace_until=grace_until
+        ADD_LINK,
+        repository_id=repository_id,
+        digest=str(digest),
+        blob_id=blob_id,
+        grace_until=grace_until,
+        sealed_key=sealed_key,
     )
     if added == 0:
         renew_link(connection, repository_id, digest, grace_until=grace_until)
@@ -286,11 +304,16 @@ def list_held(connection: Connection, repository_id: int, digests: Iterable[str]
 
 
 def list_holders(
-    connection: Connection, registry_id: str, region: str, digest: Digest, *, limit: int
+    connection: Connection, registry: RegistryId, digest: Digest, *, key_id: str, limit: int
 ) -> list[str]:
-    """Return names of live repositories of a registry that hold a blob."""
+    """Return names of live repositories of a registry that hold a blob under a key."""
     rows = connection.fetch_all(
-        LIST_HOLDERS, registry_id=registry_id, region=region, digest=str(digest), limit=limit
+        LIST_HOLDERS,
+        registry_id=str(registry),
+        region=registry.region,
+        key_id=key_id,
+        digest=str(digest),
+        limit=limit,
     )
     return [row[0] for row in rows]
 

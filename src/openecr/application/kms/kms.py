@@ -12,6 +12,7 @@ from openecr.application.kms.keys import Keys
 from openecr.application.kms.materials import Materials
 from openecr.application.kms.repository_keys import RepositoryKeys
 from openecr.application.kms.rotations import KeyRotations
+from openecr.application.kms.vaults import Vaults
 from openecr.application.limits import Limits
 from openecr.application.repositories import Repositories
 from openecr.ports.clock import Clock
@@ -53,4 +54,5 @@ class Kms:
         self.repository_keys = RepositoryKeys(
             database=database, authorizer=authorizer, materials=materials, clock=clock, ids=ids
         )
+        self.vaults = Vaults(database=database, keys=self.repository_keys, ids=ids)
         self.repositories = KeyedRepositories(repositories=repositories, keys=self.repository_keys)

@@ -89,6 +89,7 @@ def _row(code: str, status: int = BAD_REQUEST) -> Row:
 
 ERRORS: Mapping[type[errors.DomainError | errors.Unavailable], Row] = {
     # A dependency failed. SDKs retry a 500; ServerException is the only one that is modelled.
+    errors.ContentDamaged: _row(_SERVER, status=INTERNAL),
     errors.Unavailable: _row(_SERVER, status=INTERNAL),
     errors.StorageFull: _row(_SERVER, status=INTERNAL),
     # Who may do what. Tokens and links are the other doors'; their rows keep the table whole.

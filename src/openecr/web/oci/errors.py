@@ -52,6 +52,7 @@ ERRORS: dict[type[Exception], Row] = {
     # A dependency failed. Docker and containerd retry a 503. A full disk does not mend itself in their patience:
     # docker tries anything above 499 for fifty seconds and then hides the sentence, podman and skopeo hide it too,
     # and crane tries whatever is UNAVAILABLE again. A denial is printed by all of them, at once.
+    errors.ContentDamaged: _row("UNAVAILABLE", 503),
     errors.Unavailable: _row("UNAVAILABLE", 503),
     errors.StorageFull: _row("DENIED", 403),
     # Who may do what. An expired token is no challenge: ECR's 403 makes docker print the sentence.

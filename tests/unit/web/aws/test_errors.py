@@ -106,6 +106,7 @@ def test_statuses_are_400_but_for_the_servers_faults_and_bodies_too_large_or_lat
     }
 
     assert others == {
+        errors.ContentDamaged: 500,
         errors.Unavailable: 500,
         errors.StorageFull: 500,
         errors.BodyStalled: 408,

@@ -34,6 +34,7 @@ from openecr.testing.clocks import MovableClock
 from openecr.web.hosts import RegistryHosts
 from openecr.web.oci.call import Services
 from openecr.web.oci.pipeline import RegistryFace
+from tests.keyed import keyed_blobs_of, vaults_of
 from tests.unit.web.oci.client import Client, basic
 
 ACCOUNT = "000000000000"
@@ -102,30 +103,7 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
     tokens = AuthorizationTokens(keys=keys, clock=clock)
     authorizer = Authorizer(database=metadata)
     repositories = Repositories(database=metadata, clock=clock, limits=limits)
-    data_keys = DataKeys(keys=keys, ids=ids, encrypts=True)
-    contents = Contents(store=blob_store, data_keys=data_keys)
-    services = Services(
-        authorizer=authorizer,
-        images=Images(
-            database=metadata,
-            pull_times=PullTimes(database=activity, clock=clock),
-            check_space=blob_store.check_space,
-            clock=clock,
-            limits=limits,
-        ),
-        blobs=Blobs(database=metadata, contents=contents, keys=keys, clock=clock, limits=limits),
-        uploads=Uploads(
-            database=metadata,
-            blobs=blob_store,
-            contents=contents,
-            data_keys=data_keys,
-            clock=clock,
-            ids=ids,
-            limits=limits,
-        ),
-        repositories=repositories,
-        limits=limits,
-    )
+    services = _services(metadata, activity, blob_store, keys, clock)
     hosts = RegistryHosts(
         default=RegistryId(account_id=ACCOUNT, region=REGION),
         regions=(REGION,),
@@ -159,6 +137,50 @@ async def _compose(metadata: SqliteDatabase, activity: SqliteDatabase, blob_stor
         owner=owner,
         password=tokens.issue(owner, REGION).token_text,
         stranger_password=tokens.issue(stranger, REGION).token_text,
+    )
+
+
+def _services(
+    metadata: SqliteDatabase,
+    activity: SqliteDatabase,
+    blob_store: FileBlobStore,
+    keys: MasterKeyRing,
+    clock: MovableClock,
+) -> Services:
+    ids, limits = SystemIds(), Limits()
+    keyed = keyed_blobs_of(metadata, keys, clock)
+    data_keys = DataKeys(keys=keys, ids=ids, encrypts=True)
+    contents = Contents(store=blob_store, data_keys=data_keys)
+    return Services(
+        authorizer=Authorizer(database=metadata),
+        images=Images(
+            database=metadata,
+            pull_times=PullTimes(database=activity, clock=clock),
+            check_space=blob_store.check_space,
+            vaults=vaults_of(metadata, keys, clock),
+            clock=clock,
+            limits=limits,
+        ),
+        blobs=Blobs(
+            database=metadata,
+            contents=contents,
+            keyed=keyed,
+            keys=keys,
+            clock=clock,
+            limits=limits,
+        ),
+        uploads=Uploads(
+            database=metadata,
+            blobs=blob_store,
+            contents=contents,
+            data_keys=data_keys,
+            keyed=keyed,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+        ),
+        repositories=Repositories(database=metadata, clock=clock, limits=limits),
+        limits=limits,
     )
 
 

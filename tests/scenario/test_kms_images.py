@@ -1,0 +1,255 @@
+"""Images in repositories under keys of KMS: sealed, shared within a key alone, and closed with their key at once."""
+
+import json
+import os
+import urllib.request
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.scenario.drivers import InProcessDriver, authorization
+from tests.scenario.images import CONFIG_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
+from tests.scenario.kms_keys import KeyHouse
+
+EMPTY = b"{}"
+
+
+class Keyed(Registry):
+    """A repository under a key."""
+
+    def __init__(self, keys: KeyHouse, name: str, key: str | None) -> None:
+        self.ecr = keys.root("ecr")
+        self.ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+        kind: dict[str, str] = {"encryptionType": "KMS"} if key else {"encryptionType": "AES256"}
+        self.ecr.create_repository(
+            repositoryName=name, encryptionConfiguration=kind | ({"kmsKey": key} if key else {})
+        )
+        super().__init__(keys.driver, authorization(self.ecr), name)
+
+    def pulled(self, image: SmallImage, reference: str) -> bool:
+        """Pull an image whole; tell whether it is as it was pushed. Fails where the manifest cannot be had."""
+        answer = self.call("GET", f"/manifests/{reference}")
+        assert answer.status == 200, answer
+        parts = json.loads(answer.body)
+        found = [
+            self.call("GET", f"/blobs/{part['digest']}").body for part in (parts["config"], *parts["layers"])
+        ]
+        return answer.body == image.manifest() and found == [image.config, image.layer]
+
+    def mount(self, source: str, content: bytes) -> int:
+        """Ask for a blob of another repository; 201: it is there, 202: it is to be uploaded."""
+        return self.call("POST", f"/blobs/uploads/?mount={digest_of(content)}&from={source}").status
+
+
+def kms_error(error: ClientError) -> tuple[str, str]:
+    told: Any = error.response
+    return told["Error"]["Code"], told.get("kmsError", "")
+
+
+def stored(keys: KeyHouse) -> list[bytes]:
+    """All that is at rest of manifests and blobs, as far as that can be seen from here."""
+    return keys.driver.all_stored() if isinstance(keys.driver, InProcessDriver) else []
+
+
+def test_what_is_pushed_is_pulled_on_both_faces_and_nothing_of_it_lies_in_clear(keys: KeyHouse) -> None:
+    registry, image = Keyed(keys, "sealed/app", keys.key()), SmallImage.named("a layer of the sealed image")
+    ecr = registry.ecr
+
+    digest = registry.push(image, "v1")
+
+    assert registry.pulled(image, "v1")
+    assert registry.pulled(image, digest)
+    layer = digest_of(image.layer)
+    ranged = registry.call("GET", f"/blobs/{layer}", range="bytes=2-6")
+    assert (ranged.status, ranged.body) == (206, image.layer[2:7])
+    head = registry.call("HEAD", "/manifests/v1")
+    assert (head.status, head.headers["docker-content-digest"]) == (200, digest)
+    got = ecr.batch_get_image(repositoryName="sealed/app", imageIds=[{"imageTag": "v1"}])
+    assert [each["imageManifest"] for each in got["images"]] == [image.manifest().decode()]
+    (told,) = ecr.describe_images(repositoryName="sealed/app")["imageDetails"]
+    assert (told["imageDigest"], told["imageTags"]) == (digest, ["v1"])
+    url = ecr.get_download_url_for_layer(repositoryName="sealed/app", layerDigest=layer)["downloadUrl"]
+    if isinstance(keys.driver, InProcessDriver):
+        answer = keys.driver.http("GET", url.partition("localhost:5050")[2])
+        assert answer.body == image.layer
+        for content in stored(keys):
+            assert b"sealed image" not in content
+            assert image.manifest() not in content
+    else:
+        with urllib.request.urlopen(url) as response:
+            assert response.read() == image.layer
+
+
+def test_a_layer_comes_in_parts_on_both_faces(keys: KeyHouse) -> None:
+    registry = Keyed(keys, "parts/app", keys.key())
+    content = os.urandom(700_000)
+    where = registry.start_upload()
+    for first in (0, 300_000):
+        answer = registry.call("PATCH", where, content[first : first + 300_000])
+        assert answer.status == 202, answer
+        where = answer.headers["location"].removeprefix("/v2/parts/app")
+    answer = registry.call("PUT", f"{where}?digest={digest_of(content)}", content[600_000:])
+    assert answer.status == 201, answer
+    ecr, other = registry.ecr, os.urandom(100_000)
+    begun = ecr.initiate_layer_upload(repositoryName="parts/app")
+    names = {"repositoryName": "parts/app", "uploadId": begun["uploadId"]}
+    ecr.upload_layer_part(**names, partFirstByte=0, partLastByte=len(other) - 1, layerPartBlob=other)
+    done = ecr.complete_layer_upload(**names, layerDigests=[digest_of(other)])
+
+    assert done["layerDigest"] == digest_of(other)
+    for each in (content, other):
+        assert registry.call("GET", f"/blobs/{digest_of(each)}").body == each
+    ranged = registry.call("GET", f"/blobs/{digest_of(content)}", range="bytes=299990-600010")
+    assert ranged.body == content[299_990:600_011]
+
+
+@pytest.mark.parametrize("closed_by", ["disabled", "deleted", "revoked", "denied"])
+def test_what_closes_the_key_closes_the_images_at_once(keys: KeyHouse, closed_by: str) -> None:
+    kms, key, name = keys.root(), keys.key(), f"closed/{closed_by}"
+    registry, image = Keyed(keys, name, key), SmallImage.named(f"an image, then {closed_by}")
+    ecr, digest = registry.ecr, registry.push(image, "v1")
+    where = registry.start_upload()
+    everything = {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+    code = {
+        "disabled": "DisabledException",
+        "deleted": "KMSInvalidStateException",
+        "revoked": "AccessDeniedException",
+        "denied": "AccessDeniedException",
+    }[closed_by]
+
+    match closed_by:
+        case "disabled":
+            kms.disable_key(KeyId=key)
+        case "deleted":
+            kms.schedule_key_deletion(KeyId=key)
+        case "revoked":
+            for grant in kms.list_grants(KeyId=key)["Grants"]:
+                kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+        case _:
+            keys.put_policy(key, everything, {**everything, "Effect": "Deny", "Action": "kms:Decrypt"})
+
+    layer = digest_of(image.layer)
+    for method, path in (
+        ("GET", "/manifests/v1"),
+        ("GET", f"/manifests/{digest}"),
+        ("GET", f"/blobs/{layer}"),
+        ("GET", f"/referrers/{digest}"),
+        ("POST", "/blobs/uploads/"),
+        ("PATCH", where),
+        ("PUT", f"{where}?digest={digest_of(EMPTY)}"),
+    ):
+        status, told, message = error_of(registry.call(method, path, EMPTY if method != "GET" else b""))
+        assert (status, told) == (403, "DENIED"), path
+        assert "KMS" in message
+    assert registry.call("HEAD", "/manifests/v1").status == 403
+    ids = [{"imageTag": "v1"}, {"imageTag": "none"}]
+    got = ecr.batch_get_image(repositoryName=name, imageIds=ids)
+    assert got["images"] == []
+    assert sorted(each["failureCode"] for each in got["failures"]) == ["ImageNotFound", "KmsError"]
+    for call, given in (
+        (ecr.get_download_url_for_layer, {"layerDigest": layer}),
+        (ecr.initiate_layer_upload, {}),
+        (ecr.put_image, {"imageManifest": image.manifest().decode(), "imageTag": "v2"}),
+    ):
+        with pytest.raises(ClientError) as raised:
+            call(repositoryName=name, **given)
+        assert kms_error(raised.value) in {("KmsException", code), ("InvalidParameterException", "")}
+    assert len(ecr.describe_images(repositoryName=name)["imageDetails"]) == 1
+
+    match closed_by:
+        case "disabled":
+            kms.enable_key(KeyId=key)
+        case "deleted":
+            kms.cancel_key_deletion(KeyId=key)
+            kms.enable_key(KeyId=key)
+        case "denied":
+            keys.put_policy(key, everything)
+        case _:
+            return
+    assert registry.pulled(image, "v1")
+    got = ecr.batch_get_image(repositoryName=name, imageIds=ids[:1])
+    assert [each["imageManifest"] for each in got["images"]] == [image.manifest().decode()]
+
+
+def test_two_repositories_under_a_key_share_a_blob_and_one_is_deleted(keys: KeyHouse) -> None:
+    key, image = keys.key(), SmallImage.named("shared under one key")
+    first, second = Keyed(keys, "shared/first", key), Keyed(keys, "shared/second", key)
+    third = Keyed(keys, "shared/third", key)
+    first.push(image, "v1")
+    before = stored(keys)
+
+    assert second.mount("shared/first", image.layer) == 201
+    assert second.mount("shared/first", image.config) == 201
+    second.push(image, "v1")
+    third.push(image, "v1")
+    if isinstance(keys.driver, InProcessDriver):
+        assert len(stored(keys)) == len(before) + 2, "two manifests, and no blob"
+    first.ecr.delete_repository(repositoryName="shared/first", force=True)
+    if isinstance(keys.driver, InProcessDriver):
+        keys.driver.collect(days=8)
+    assert second.pulled(image, "v1")
+    third.ecr.delete_repository(repositoryName="shared/third", force=True)
+    assert second.pulled(image, "v1")
+
+
+def test_nothing_is_shared_between_keys(keys: KeyHouse) -> None:
+    key, image = keys.key(), SmallImage.named("not for others")
+    source = Keyed(keys, "apart/source", key)
+    source.push(image, "v1")
+    for name, other in (("apart/other", keys.key()), ("apart/plain", None)):
+        registry = Keyed(keys, name, other)
+        assert registry.mount("apart/source", image.layer) == 202
+        registry.push(image, "v1")
+        fresh = SmallImage.named(f"only in {name}")
+        registry.push(fresh, "v2")
+        assert source.mount(name, fresh.layer) == 202
+    keys.root().disable_key(KeyId=key)
+    assert Keyed(keys, "apart/third", None).mount("apart/plain", image.layer) == 201
+    assert error_of(source.call("GET", "/manifests/v1"))[0] == 403
+
+
+def test_who_pushes_what_others_hold_but_cannot_open_now_has_it_for_himself(keys: KeyHouse) -> None:
+    """Grants are each repository's own: those of the first may be revoked while the key stays enabled."""
+    kms, key, image = keys.root(), keys.key(), SmallImage.named("closed for one, open for the other")
+    first = Keyed(keys, "own/first", key)
+    first.push(image, "v1")
+    for grant in kms.list_grants(KeyId=key)["Grants"]:
+        kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+    second = Keyed(keys, "own/second", key)
+
+    assert second.mount("own/first", image.layer) == 202
+    second.push(image, "v1")
+
+    assert second.pulled(image, "v1")
+    second.push(image, "v2")
+    assert second.pulled(image, "v2")
+
+
+def test_referrers_tell_their_annotations(keys: KeyHouse) -> None:
+    registry, image = Keyed(keys, "referred/app", keys.key()), SmallImage.named("the subject")
+    digest = registry.push(image, "v1")
+    subject = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": len(image.manifest())}
+    named = registry.push(
+        SmallImage.named("a signature"), "signature", subject=subject, annotations={"by": "whom"}
+    )
+
+    (found,) = json.loads(registry.call("GET", f"/referrers/{digest}").body)["manifests"]
+
+    assert (found["digest"], found["annotations"]) == (named, {"by": "whom"})
+    assert found["artifactType"] == CONFIG_TYPE
+
+
+def test_a_lost_blob_is_healed_for_all_who_share_it(open_house: KeyHouse) -> None:
+    driver, keys = open_house.inside, open_house
+    key, image = keys.key(), SmallImage.named("lost and healed")
+    first, second = Keyed(keys, "healed/first", key), Keyed(keys, "healed/second", key)
+    first.push(image, "v1")
+    assert second.mount("healed/first", image.layer) == 201
+    driver.lose(image.layer)
+    assert first.call("GET", f"/blobs/{digest_of(image.layer)}").status == 404
+
+    second.push_blob(image.layer)
+
+    assert first.pulled(image, "v1")
+    assert second.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
