@@ -122,6 +122,12 @@ class Gate:
         self._door.open()
         self._is_certain = True
 
+    def prove(self) -> None:
+        """Turn both ways in a calm, where every request is answered."""
+        for is_open in (True, False):
+            self._turn(is_open=is_open)
+        self.close()
+
     def close(self) -> None:
         """Close every connection; they are made again where they are needed."""
         self._door.disconnect()
@@ -132,13 +138,12 @@ class Gate:
             time.sleep(_REST_SECONDS)  # until it is over
             return
         try:
-            self._turn()
+            self._turn(is_open=self._random.random() < 0.5)
         except Unanswered:
             # The request may still be carried out: nothing is known of the door until the next calm.
             self._is_certain = False
 
-    def _turn(self) -> None:
-        is_open = self._random.random() < 0.5
+    def _turn(self, *, is_open: bool) -> None:
         if is_open:
             self._door.open()
         else:

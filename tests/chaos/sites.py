@@ -47,7 +47,6 @@ class Site:
 
     servers: list[RunningServer]
     faults: list[Fault]
-    has_keys: bool
     worker: RunningWorker | None = None
 
     def calm(self) -> None:
@@ -70,7 +69,6 @@ def embedded(folder: Path) -> Generator[Site]:
             yield Site(
                 servers=[server],
                 faults=[Killed(server, "the server"), Stopped(server, "the server"), DiskFull(place)],
-                has_keys=False,
             )
         finally:
             _kill(server)
@@ -130,7 +128,7 @@ def _cluster(folder: Path, store: Mapping[str, str]) -> Generator[Site]:
         ]
         for server, name in zip(servers, ("the left server", "the right server"), strict=True):
             faults += [Killed(server, name), Stopped(server, name), Paused(server, name)]
-        yield Site(servers=servers, faults=faults, has_keys=False, worker=worker)
+        yield Site(servers=servers, faults=faults, worker=worker)
 
 
 def _kill(server: RunningServer) -> None:

@@ -60,9 +60,7 @@ class Chaos:
         self._key = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         self._authorization = basic("AWS", server.password())
         self.actors = [self._actor(number) for number in range(ACTORS)]
-        self.gates = [self._policy_gate()]
-        if site.has_keys:
-            self.gates.append(self._key_gate())
+        self.gates = [self._policy_gate(), self._key_gate()]
 
     def round(self, seconds: float) -> None:
         """Let faults happen while everybody works, then look at everything that was promised."""
@@ -138,7 +136,7 @@ class Chaos:
             seed=SEED,
             largest_bytes=LARGEST_BYTES,
             grace_seconds=sites.GRACE_SECONDS,
-            encrypted=self.site.has_keys and number % 2 == 1,
+            encrypted=number % 2 == 1,
         )
 
     def _policy_gate(self) -> Gate:
@@ -198,6 +196,8 @@ def test_nothing_acknowledged_is_lost_and_nobody_gets_in_who_may_not(
             while time.monotonic() < ends:
                 chaos.round(min(ROUND_SECONDS, max(ends - time.monotonic(), 1)))
             chaos.look(list(chaos.history.changes))
+            for gate in chaos.gates:
+                gate.prove()
         assert chaos.history.acknowledged > SECONDS, "the clients got nowhere"
         for gate in chaos.gates:
             assert gate.refused > 0

@@ -21,7 +21,7 @@ POLL_SECONDS = 1.0
 _RENEWALS = 3
 """So often in the time of a lease it is renewed."""
 
-_RELEASE_SECONDS = 2.0
+_RELEASE_SECONDS = 5.0
 _JITTER_STEPS = 256
 
 
