@@ -164,8 +164,10 @@ class Actor(Caller):
     def _blob_by_aws(
         self, repository_name: str, values: Mapping[Key, bytes], digest: str, content: bytes
     ) -> None:
-        if self.uncertain.intersection(values):
-            raise Skipped
+        (key,) = values
+        may_be_collected = self._history.last(key) is not None and not self._is_kept(key)
+        if key in self.uncertain or may_be_collected:
+            raise Skipped  # whether it is there is not known: this way pushes only what is not
         super()._blob_by_aws(repository_name, values, digest, content)
 
 

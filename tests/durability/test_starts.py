@@ -20,13 +20,18 @@ def precious(filesystem: FileSystem) -> set[str]:
 
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call], int]:
-    """Two starts over TLS on one folder, each killed once it answers: folder, calls, where the second begins."""
+    """Two starts over TLS on one folder, each killed once it answers: folder, calls, where the second begins.
+
+    Background work, which commits whenever it likes, is off: it might be halfway through when an answer goes out.
+    """
     require_tool("strace")
     folder = tmp_path_factory.mktemp("traced")
     runs: list[list[Call]] = []
     for number in range(2):
         tracer = Tracer(folder / f"{number}.trace")
-        server = RunningServer(folder / "host", tls=True, wrapper=tracer.command).start()
+        server = RunningServer(
+            folder / "host", tls=True, settings={"OPENECR_WORKER": "false"}, wrapper=tracer.command
+        ).start()
         try:
             read = tracer.watch(server.process.pid)
             freeze(server.process.pid)
