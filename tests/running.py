@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 35.0
 """The server promises to be gone 30 seconds after a SIGTERM."""
 LOG_TAIL_BYTES = 20_000
+PATIENCE_SECONDS = 60.0
 
 _live: list["RunningServer"] = []
 
@@ -290,3 +291,11 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    """Wait for what a server or a client does behind the test's back; only a failure takes long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)

@@ -6,8 +6,7 @@ The first half of the tests has a reserve, as every server has; the second has n
 import http
 import json
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.clients.images import Image
 from tests.clients.plain_registry import Answer, PlainRegistry, holds_exactly
 from tests.disks import fill, free_bytes, small_disk
 from tests.requirements import require_tool
-from tests.running import RunningServer, running_server
+from tests.running import RunningServer, eventually, running_server
 
 MEBIBYTE = images.MEBIBYTE
 DISK_BYTES = 96 * MEBIBYTE
@@ -35,7 +34,6 @@ SOON = {
     "OPENECR_STORAGE_MIN_FREE_RATIO": "0",
 }
 NAME = "full"
-PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -78,14 +76,6 @@ def push_until_full(registry: PlainRegistry) -> list[Image]:
         registry.push_manifest(NAME, f"v{number}", image.manifest, image.media_type)
         pushed.append(image)
     pytest.fail("the disk was never full")
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    """Wait for the server's own work behind its back; only a failure takes long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not what():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
 
 
 def is_full_for(registry: PlainRegistry, disk: Path) -> bool:
