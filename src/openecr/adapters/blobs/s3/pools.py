@@ -19,10 +19,13 @@ T = TypeVar("T")
 class Threads:
     """Daemon threads, started as they are needed: one that hangs holds up neither the others nor the program's end."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: int) -> None:
+        """Start `limit` threads at most; jobs beyond them wait for the next that is free."""
         self._name = name
+        self._limit = limit
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        # Threads that wait, less jobs that do. A thread that has just told a result is not among them yet.
         self._idle = 0
         self._started = 0
         self._is_closed = False
@@ -30,7 +33,7 @@ class Threads:
     def run(self, job: Callable[[], None]) -> None:
         """Have a job done, which must not raise."""
         with self._lock:
-            if self._idle > 0:
+            if self._idle > 0 or self._started == self._limit:
                 self._idle -= 1
             else:
                 self._started += 1
@@ -44,14 +47,14 @@ class Threads:
             self._is_closed = True
             for _ in range(self._idle):
                 self._jobs.put(None)
-            self._idle = 0
+            self._idle = min(self._idle, 0)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # what it held is not kept until the next one
             with self._lock:
-                if self._is_closed:
+                if self._is_closed and self._idle >= 0:
                     return
                 self._idle += 1
 
@@ -60,7 +63,7 @@ class Pool:
     """So many calls at once. Used in the event loop's thread."""
 
     def __init__(self, name: str, places: int) -> None:
-        self._threads = Threads(name)
+        self._threads = Threads(name, 2 * places)  # as many again may be lent
         self._name = name
         self._places = asyncio.Semaphore(places)
         self._lendable = places
