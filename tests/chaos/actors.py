@@ -53,6 +53,11 @@ class Actor(Caller):
         self.unanswered = 0
         self.done = 0
 
+    def begin(self) -> None:
+        """Make both repositories, before anything goes wrong: without one that is certain there is nothing to do."""
+        self._repository()
+        self._remake_repository()
+
     def work(self, is_over: Callable[[], bool]) -> None:
         """Take steps until it is over. Raises Unexpected where a server breaks a promise."""
         try:

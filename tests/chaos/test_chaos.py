@@ -60,6 +60,8 @@ class Chaos:
         self._key = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         self._authorization = basic("AWS", server.password())
         self.actors = [self._actor(number) for number in range(ACTORS)]
+        for actor in self.actors:
+            actor.begin()
         self.gates = [self._policy_gate(), self._key_gate()]
 
     def round(self, seconds: float) -> None:
