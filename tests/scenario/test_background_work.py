@@ -154,7 +154,7 @@ def test_what_fails_is_told_at_once(server: RunningServer) -> None:
     ):
         failed = openecr(server, *command)
         assert failed.returncode == 1
-        assert " has failed: NotADirectoryError" in failed.stderr
+        assert " has failed: Unavailable" in failed.stderr
         assert len(failed.stderr.splitlines()) == 1
     told = [job for job in json.loads(openecr(server, "jobs", "list", "--json").stdout) if job["last_error"]]
     assert {job["kind"] for job in told} == {"audit-blobs", "remove-orphans"}

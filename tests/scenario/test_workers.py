@@ -55,6 +55,7 @@ def ask(server: RunningServer, method: str, path: str, body: bytes = b"") -> Ans
     return WireDriver(server).http(method, path, headers=headers, body=body)
 
 
+@pytest.mark.timeout(300)
 def test_a_worker_beside_a_server_does_its_work(
     place: tuple[RunningServer, RunningWorker], tmp_path: Path
 ) -> None:

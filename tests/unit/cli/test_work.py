@@ -82,9 +82,9 @@ class Place:
 
     async def listed(self, *arguments: str) -> list[dict[str, object]]:
         """Return what `jobs list` prints."""
-        found: list[dict[str, object]] = json.loads(
-            (await self.openecr("jobs", "list", "--json", *arguments)).stdout
-        )
+        printed = (await self.openecr("jobs", "list", "--json", *arguments)).stdout.splitlines()
+        # Whatever this process logs meanwhile is caught too.
+        found: list[dict[str, object]] = json.loads([line for line in printed if line.startswith("[")][-1])
         return found
 
 
