@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -199,8 +200,8 @@ def _tell(what: str, error: BaseException, **named: object) -> None:
         _LOG.error(what, exc_info=error, **named)
 
 
-def _described(error: BaseException) -> str:
+def _described(error: Exception) -> str:
     """Return what went wrong: the first of several."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return repr(error)
+    if not isinstance(error, ExceptionGroup):
+        return repr(error)
+    return _described(cast("ExceptionGroup[Exception]", error).exceptions[0])
