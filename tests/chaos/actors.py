@@ -111,7 +111,8 @@ class Actor(Caller):
             raise Skipped
         try:
             send()
-        except Unanswered:
+        except (Unanswered, Unexpected):
+            # What was refused stands in the history all the same, until it is looked at.
             self.uncertain.update(values)
             raise
         self.acknowledged += 1
