@@ -397,7 +397,7 @@ class Uploads:
         """Count the part, which is durable, or doom it: bytes that the database does not know would stay for ever."""
         if uploads.record(connection, upload, location=part.location, size_bytes=size_bytes):
             return None
-        uploads.forget_part(connection, part.location)
+        uploads.forget_part(connection, upload.id, part.location)
         doomed.add(connection, [part.location], not_before=self._clock.now())
         return self._lost(connection, part)
 

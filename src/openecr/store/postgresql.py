@@ -39,8 +39,11 @@ _LAST_PAUSE_SECONDS = 0.1
 
 _READERS = 4
 _SCANNERS = 3
-_WRITERS = 8
-"""Connections of one process, of each kind apart: long lists and waits for locks take none from point reads."""
+_WRITERS = 3
+"""Connections of one process, of each kind apart: long lists and waits for locks take none from point reads.
+
+Units of work that run at the same time are in each other's way, and this process keeps no more of them busy.
+"""
 
 _POINT_READS = {
     "default_transaction_read_only": "on",
@@ -69,6 +72,7 @@ class PostgresDatabase:
         self._writers = PostgresPool(url, size=_WRITERS, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
         self._retries = 0
+        self._again = asyncio.Lock()
         self._closed = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -114,9 +118,12 @@ class PostgresDatabase:
 
         pause_seconds = _FIRST_PAUSE_SECONDS
         violations = 0
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
-                return await self._writers.use(unit)
+                if attempt == 0:
+                    return await self._writers.use(unit)
+                async with self._again:  # those that were in somebody's way are not in each other's
+                    return await self._writers.use(unit)
             except ConstraintViolated:
                 violations += 1
                 if violations == CONSTRAINT_ATTEMPTS:

@@ -13,12 +13,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
     literal_column,
     text,
 )
+
+from openecr.store.partitions import partition
 
 METADATA = MetaData(
     naming_convention={
@@ -182,20 +185,25 @@ UPLOADS = Table(
     Column("owner", TEXT, nullable=False, server_default=text("''")),
     Column("sealed_key", LargeBinary),  # the data key of the blob to be; NULL: parts are stored in clear
     sqlite_strict=True,
+    postgresql_partition_by="HASH (id)",
 )
+partition(UPLOADS)
 
 UPLOAD_PARTS = Table(
     "upload_parts",
     METADATA,
-    Column("location", TEXT, primary_key=True),
+    Column("location", TEXT, nullable=False, index=True),
     # The row is written before the first byte, so that no stored byte is ever unknown to the database.
     Column("upload_id", TEXT, ForeignKey("uploads.id", ondelete="RESTRICT"), nullable=False),
     Column("epoch", BIG, nullable=False),
     Column("first_byte", BIG, nullable=False),
     Column("size_bytes", BIG),  # NULL until the part is whole and durable
+    PrimaryKeyConstraint("upload_id", "location"),
     Index("ix_upload_parts_upload", "upload_id", "first_byte"),
     sqlite_strict=True,
+    postgresql_partition_by="HASH (upload_id)",
 )
+partition(UPLOAD_PARTS)
 
 DOOMED = Table(
     "doomed",

@@ -79,7 +79,7 @@ IS_EXPIRED = Statement(
 ADD_PART = Statement(insert(UPLOAD_PARTS), columns=("location", "upload_id", "epoch", "first_byte"))
 RECORD_PART = Statement(
     update(UPLOAD_PARTS)
-    .where(_P.location == bindparam("part"))
+    .where(_P.upload_id == bindparam("part_of"), _P.location == bindparam("part"))
     .values(size_bytes=bindparam("new_size_bytes"))
 )
 LIST_PARTS = Statement(
@@ -99,7 +99,9 @@ DOOM_PARTS = insert_or_ignore_from(
     conflict=("location",),
     columns=("location", "not_before"),
 )
-REMOVE_PART = Statement(delete(UPLOAD_PARTS).where(_P.location == bindparam("part")))
+REMOVE_PART = Statement(
+    delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("part_of"), _P.location == bindparam("part"))
+)
 REMOVE_PARTS = Statement(delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id")))
 COUNT_PARTS = Statement(
     select(func.count()).select_from(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id"))
@@ -188,7 +190,7 @@ def record(connection: Connection, upload: Upload, *, location: str, size_bytes:
     )
     if advanced == 0:
         return False
-    connection.execute(RECORD_PART, part=location, new_size_bytes=size_bytes)
+    connection.execute(RECORD_PART, part_of=upload.id, part=location, new_size_bytes=size_bytes)
     return True
 
 
@@ -224,9 +226,9 @@ def whole_parts(parts: Sequence[Part], received_bytes: int) -> list[Part] | None
     return chosen if position == received_bytes else None
 
 
-def forget_part(connection: Connection, location: str) -> None:
+def forget_part(connection: Connection, upload_id: str, location: str) -> None:
     """Remove the row of a part that cannot be recorded any more; the caller dooms its location."""
-    connection.execute(REMOVE_PART, part=location)
+    connection.execute(REMOVE_PART, part_of=upload_id, part=location)
 
 
 def remove(
