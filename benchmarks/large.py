@@ -41,7 +41,7 @@ _MONTH_US = 30 * 24 * 3600 * 1_000_000
 
 _FILL = f"""
 SET session_replication_role = replica;  -- what is stored here refers to what is there
-SET synchronous_commit = off;
+BEGIN;  -- collection is awake, and takes links that no image needs
 INSERT INTO repositories (id, registry_id, name, created_at, tag_mutability, exclusion_filters, scan_on_push,
                           encryption_type, kms_key)
 SELECT 1000 + number, registry_id, 'bench/app-' || lpad(number::text, 5, '0'), created_at, tag_mutability,
@@ -91,6 +91,7 @@ FROM made, generate_series(0, 1) AS each;
 DROP TABLE layers, configs, made;
 SELECT setval(pg_get_serial_sequence(name, 'id'), 10000000) FROM unnest(ARRAY['repositories', 'blobs', 'images'])
 AS name;
+COMMIT;
 VACUUM ANALYZE;
 """
 

@@ -31,6 +31,7 @@ _LARGE = content.BLOB_SIZES["100 MiB"]
 _CONNECTIONS = "max_connections=300"
 """Of PostgreSQL: there are ten servers, of fifteen connections each."""
 
+_NAMES = ("embedded", "PostgreSQL, files", "PostgreSQL, S3")
 _OPTIONS = {"clear": "--no-storage-encrypt-at-rest", "sealed": "--storage-encrypt-at-rest"}
 
 
@@ -147,13 +148,15 @@ def _sites(folder: Path, only: str) -> Iterator[tuple[list[Site], dict[str, str]
         raise RuntimeError(message)
     with ExitStack() as stack:
         cluster = stack.enter_context(run_postgresql(_CONNECTIONS))
-        store = stack.enter_context(versity_server())
+        store = stack.enter_context(versity_server("--keep-alive"))
         started: list[Site] = []
         for encryption in _OPTIONS:
             for site in _start(stack, folder, cluster, store, encryption, only):
-                started += [replace(site, targets=site.targets[:1]), site][-len(site.targets) :]
+                if len(site.targets) > 1:
+                    started.append(replace(site, targets=site.targets[:1]))
+                started.append(site)
         digests = {name: content.digest_of(_content(name)) for name in content.BLOB_SIZES}
-        yield sorted(started, key=lambda site: site.name), digests
+        yield sorted(started, key=lambda site: _NAMES.index(site.name)), digests
 
 
 def _start(
@@ -161,13 +164,13 @@ def _start(
 ) -> Iterator[Site]:
     """Start the sites that keep content so."""
     common = [_OPTIONS[encryption]]
-    if "embedded".startswith(only):
+    if _NAMES[0].startswith(only):
         name = f"embedded-{encryption}"
         target, ecr = stack.enter_context(openecr(folder, name=name, options=common))
         _fill(target, ecr)
-        yield Site(name="embedded", encryption=encryption, targets=[target])
+        yield Site(name=_NAMES[0], encryption=encryption, targets=[target])
     shared = [*common, f"--keys={folder / 'keys'}"]
-    for kind, title in (("files", "PostgreSQL, files"), ("s3", "PostgreSQL, S3")):
+    for kind, title in zip(("files", "s3"), _NAMES[1:], strict=True):
         if not title.startswith(only):
             continue
         database = f"{kind}_{encryption}"

@@ -94,6 +94,10 @@ func (c *connection) exchange(method string, request []byte) (answer, error) {
 		count, err := response.Body.Read(c.buffer)
 		found.bytes += int64(count)
 		if err == io.EOF {
+			if response.Close { // the server ends the connection, and says so
+				c.wire.Close()
+				c.wire = nil
+			}
 			return found, nil
 		}
 		if err != nil {
