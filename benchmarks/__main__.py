@@ -13,7 +13,7 @@ from pathlib import Path
 
 from botocore.credentials import Credentials
 
-from benchmarks import content, lists, loads, policies, postgresql, rows, servers
+from benchmarks import content, lists, loads, policies, postgresql, rows, sealing, servers
 from benchmarks.loads import Generator, Load
 from benchmarks.servers import Target
 
@@ -75,6 +75,8 @@ def main() -> None:
             what_policies_cost(generator, folder / "policies", options.rounds)
         if options.only in "postgresql":
             postgresql.measure(generator, folder / "postgresql", options.rounds)
+        if options.only == "sealing":  # by itself: it measures most rows once more
+            sealing.measure(generator, folder / "sealing", options.rounds)
         if options.only in "memory":
             memory(generator, folder)
     finally:

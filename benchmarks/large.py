@@ -32,6 +32,9 @@ IMAGES_EACH = 100
 
 _GOAL = 2.0
 _PAGE = 100
+_SMALL = 10
+"""Repositories of the small one; a page of them is as long in both."""
+
 _SAMPLE = 200
 _DELETIONS = 40
 """Of each kind, in each round."""
@@ -181,8 +184,8 @@ def _pull_layers(registry: Registry, numbers: Sequence[int]) -> Load:
 
 ROWS = (
     Row(
-        name=f"DescribeRepositories of {_PAGE}",
-        make=_signed("DescribeRepositories", lambda *_: {"maxResults": _PAGE}),
+        name=f"DescribeRepositories of {_SMALL}",
+        make=_signed("DescribeRepositories", lambda *_: {"maxResults": _SMALL}),
     ),
     Row(
         name=f"ListImages of {_PAGE}",
@@ -260,7 +263,7 @@ def measure(
 ) -> None:
     """Print a line for each row."""
     with (
-        registry(folder, cluster, "small", 10) as small,
+        registry(folder, cluster, "small", _SMALL) as small,
         registry(folder, cluster, "large", repositories) as large,
     ):
         print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}", flush=True)
