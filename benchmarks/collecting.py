@@ -29,7 +29,7 @@ from benchmarks.servers import Target, openecr
 
 _GOAL = 1.2
 _CLIENTS = 8
-_IMAGES = 100
+_IMAGES = 20
 _FOREVER = 1_000_000.0
 _DOOMED_SECONDS = 1
 _ENVIRONMENT = {
