@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import content, loads
 from benchmarks.clusters import Cluster, run_postgresql
 from benchmarks.loads import Figures, Generator, Load
-from benchmarks.servers import Target, openecr
+from benchmarks.servers import Target, clean_up_when_told_to_end, openecr
 
 _GOAL = 1.2
 _CLIENTS = 8
@@ -64,6 +64,7 @@ class Found:
 
 def main() -> None:
     """Measure and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each quiet run")
     parser.add_argument("--rounds", type=int, default=2)

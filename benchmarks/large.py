@@ -24,7 +24,7 @@ from benchmarks import loads
 from benchmarks.clusters import Cluster, run_postgresql
 from benchmarks.content import MANIFEST_TYPE, digest_of
 from benchmarks.loads import Figures, Generator, Load
-from benchmarks.servers import Target, openecr
+from benchmarks.servers import Target, clean_up_when_told_to_end, openecr
 from benchmarks.signing import sign_all
 
 IMAGES_EACH = 100
@@ -235,6 +235,7 @@ ROWS = (
 
 def main() -> None:
     """Fill both registries, measure and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)

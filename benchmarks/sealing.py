@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import content, loads, rows
 from benchmarks.loads import Figures, Generator
 from benchmarks.rows import Row
-from benchmarks.servers import Target, openecr
+from benchmarks.servers import Target, clean_up_when_told_to_end, openecr
 
 GOALS = {"GET 100 MiB blob, 1 clients": 0.6, "GET 100 MiB blob, 4 clients": 0.6}
 """What the rate of sealed content has to reach of that in clear; over TLS 0.85, and of all other rows 1."""
@@ -97,6 +97,7 @@ def _lines(generator: Generator, folder: Path, rounds: int, word: str) -> Iterat
 
 def main() -> None:
     """Measure and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)

@@ -37,6 +37,11 @@ class Target:
         return f"{'https' if self.is_tls else 'http'}://{self.host}:{self.port}"
 
 
+def clean_up_when_told_to_end() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, so that no server is left running."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:

@@ -22,7 +22,7 @@ from benchmarks import content, loads
 from benchmarks.clusters import Cluster, run_postgresql
 from benchmarks.loads import Figures, Generator, Load
 from benchmarks.rows import UPLOADS
-from benchmarks.servers import Target, openecr
+from benchmarks.servers import Target, clean_up_when_told_to_end, openecr
 from tests.requirements import find_tool
 from tests.s3_servers import S3Server, versity_server
 
@@ -94,6 +94,7 @@ def columns(digests: Mapping[str, str]) -> list[Column]:
 
 def main() -> None:
     """Measure and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=2)
