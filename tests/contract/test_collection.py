@@ -1,6 +1,6 @@
 """Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from openecr.application.collection import Collection
 from openecr.application.images import PutRules
 from openecr.domain.digests import Digest
 from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import BlobStore
 from openecr.store.connections import ConstraintViolated
 from openecr.store.statements import Statement
 from openecr.store.tables import BLOBS, IMAGES, LINKS, REPOSITORIES, UPLOADS
@@ -123,6 +124,40 @@ async def test_needed_links_never_hide_those_that_may_go(shelf: Shelf, small_ste
 
     assert steps >= 15 // 4
     assert await shelf.blobs.find(shelf.grant, Digest.of(b"loose")) is None
+
+
+class RememberingBlobStore(FaultyBlobStore):
+    """Remembers what it was told to remove, call by call."""
+
+    def __init__(self, store: BlobStore) -> None:
+        super().__init__(store)
+        self.removed: list[Sequence[str]] = []
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        self.removed.append(locations)
+        await super().remove(locations)
+
+
+async def test_bytes_go_folder_by_folder_in_bounded_steps(shelf: Shelf) -> None:
+    store = RememberingBlobStore(shelf.store)
+    shelf.collection = Collection(
+        database=shelf.database,
+        activity=shelf.activity,
+        blobs=store,
+        clock=shelf.clock,
+        limits=shelf.limits,
+        step_rows=3,
+    )
+    for number in range(10):
+        await shelf.push(b"loose %d" % number)
+
+    await shelf.collect_everything()
+
+    locations = [each for some in store.removed for each in some]
+    assert [len(some) for some in store.removed] == [3, 3, 3, 1]
+    assert locations == sorted(locations)
+    assert await shelf.locations() == set()
+    assert await shelf.rows(ALL_DOOMED) == []
 
 
 async def test_a_step_that_changes_nothing_ends(shelf: Shelf) -> None:

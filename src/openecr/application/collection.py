@@ -22,6 +22,9 @@ STEP_ROWS = 200
 WINDOW_ROWS = 5_000
 """As many links as one step looks at: most of them are needed, and none of them is locked."""
 
+DUE_ROWS = 20_000
+"""As many locations are listed at a time as give each of the 256 folders of files several of them."""
+
 PURGE = "purge-repositories"
 """The step, and the kind of job, that takes away what deleted repositories held."""
 
@@ -41,9 +44,11 @@ class Collection:
         limits: Limits,
         step_rows: int = STEP_ROWS,
         window_rows: int = WINDOW_ROWS,
+        due_rows: int = DUE_ROWS,
     ) -> None:
         self._step_rows = step_rows
         self._window_rows = window_rows
+        self._due_rows = due_rows
         self._database = database
         self._activity = activity
         self._blobs = blobs
@@ -52,6 +57,7 @@ class Collection:
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
         self._dead_images: list[int] = []
+        self._due: list[tuple[str, int]] = []
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -102,11 +108,8 @@ class Collection:
         not_before = self._removed_not_before()
 
         def unit(connection: Connection) -> None:
-            dropped = [
-                blob_id
-                for place, blob_id in window.unneeded
-                if blobs.remove_unneeded_link(connection, place.repository_id, place.digest, now=now)
-            ]
+            places = (place for place, _ in window.unneeded)
+            dropped = blobs.remove_unneeded_links(connection, places, now=now)
             blobs.claim(connection, dropped, not_before=not_before)
 
         if window.unneeded:
@@ -115,16 +118,26 @@ class Collection:
         return window.end is not None
 
     async def remove_doomed(self) -> bool:
-        """Remove bytes whose time has come, then forget them."""
-        now = self._clock.now()
-        found = await self._database.scan(
-            lambda connection: doomed.list_due(connection, now=now, limit=self._step_rows)
-        )
-        if not found:
+        """Remove some bytes whose time has come, then forget them.
+
+        Many are listed and then taken in the order of their locations, which is that of the folders they are in: what
+        goes together is made durable together.
+        """
+        # What fails is looked for again.
+        due, self._due = self._due, []
+        if not due:
+            now = self._clock.now()
+            found = await self._database.scan(
+                lambda connection: doomed.list_due(connection, now=now, limit=self._due_rows)
+            )
+            due = sorted(found.items())
+        if not due:
             return False
-        await self._blobs.remove(tuple(found))
-        await self._database.write(lambda connection: doomed.remove(connection, found))
-        return len(found) == self._step_rows
+        piece = dict(due[: self._step_rows])
+        await self._blobs.remove(tuple(piece))
+        await self._database.write(lambda connection: doomed.remove(connection, piece))
+        self._due = due[self._step_rows :]
+        return True
 
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""

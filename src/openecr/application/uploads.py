@@ -413,7 +413,9 @@ class Uploads:
         )
 
     def _expires_at(self) -> int:
-        return self._clock.now() + self._limits.upload_idle_seconds * SECOND
+        """To the second, so that most requests leave what is indexed as it is, which PostgreSQL does without."""
+        expires_at = self._clock.now() + self._limits.upload_idle_seconds * SECOND
+        return expires_at - expires_at % SECOND
 
     # --- the commit ---
 

@@ -1,5 +1,7 @@
 """The work that is done beside requests: jobs, once on all machines together, and routines, in every process."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +22,11 @@ _RARE = 60
 _RETENTION_SECONDS = 600
 _KEYS_SECONDS = 600
 """Keys are deleted and rotated to the day; nobody waits for the minute."""
+
+
+_REST = 2
+_REST_MAX_SECONDS = 1.0
+"""After each step, work rests twice as long as that took: it never has more than a third of anything."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
@@ -65,11 +72,16 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
 
 
 def _until_done(step: Callable[[], Awaitable[int]]) -> Handler:
-    """Repeat a step that does a bounded piece and tells whether there may be more."""
+    """Repeat a step that does a bounded piece and tells whether there may be more.
+
+    It rests after each, so that requests which came meanwhile are answered before the next.
+    """
 
     async def handle(run: Run) -> None:
+        began = time.monotonic()
         while not run.is_lost and await step():
-            pass
+            await asyncio.sleep(min(_REST * (time.monotonic() - began), _REST_MAX_SECONDS))
+            began = time.monotonic()
 
     return handle
 

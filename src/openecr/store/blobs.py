@@ -1,5 +1,6 @@
 """Blobs, and the links through which repositories hold them."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from openecr.domain.digests import Digest
 from openecr.domain.registries import RegistryId
 from openecr.store import doomed
 from openecr.store.connections import Connection
-from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
+from openecr.store.dialects import as_list, insert_or_ignore, is_one_of, one_by_one
 from openecr.store.statements import Statement
 from openecr.store.tables import BIG, BLOBS, IMAGE_BLOBS, IS_LIVE, LINKS, REPOSITORIES, TEXT
 
@@ -87,14 +88,12 @@ REMOVE_LINK = Statement(
         _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), ~_IS_NEEDED
     )
 )
-LIST_HELD = Statement(
+LIST_HELD = one_by_one(
     select(_L.digest)
     .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
-    .where(
-        _L.repository_id == bindparam("repository_id"),
-        is_one_of(_L.digest, "digests"),
-        _B.state == "stored",
-    )
+    .where(_L.repository_id == bindparam("repository_id"), _B.state == "stored"),
+    _L.digest,
+    "digests",
 )
 LIST_HOLDERS = Statement(
     select(_R.name)
@@ -136,13 +135,15 @@ LIST_UNNEEDED_LINKS = Statement(
     .order_by(_L.grace_until, _L.repository_id, _L.digest)
     .limit(bindparam("limit"))
 )
-REMOVE_UNNEEDED_LINK = Statement(
-    delete(LINKS).where(
+REMOVE_UNNEEDED_LINKS = Statement(
+    delete(LINKS)
+    .where(
         _L.repository_id == bindparam("repository_id"),
-        _L.digest == bindparam("digest"),
+        is_one_of(_L.digest, "digests"),
         _L.grace_until <= bindparam("now"),
         ~_IS_NEEDED,
     )
+    .returning(_L.blob_id)
 )
 _IS_LINKED = exists().where(_L.blob_id == _B.id)
 CLAIM = Statement(delete(BLOBS).where(is_one_of(_B.id, "blob_ids"), ~_IS_LINKED).returning(_B.location))
@@ -343,9 +344,18 @@ def list_unneeded_links(
     return LinkWindow(unneeded=unneeded, end=unneeded[-1][0] if len(unneeded) == limit else end)
 
 
-def remove_unneeded_link(connection: Connection, repository_id: int, digest: str, *, now: int) -> bool:
-    """Remove a link if, in this very transaction, it is still unneeded and out of grace."""
-    return connection.execute(REMOVE_UNNEEDED_LINK, repository_id=repository_id, digest=digest, now=now) > 0
+def remove_unneeded_links(connection: Connection, places: Iterable[LinkPlace], *, now: int) -> list[int]:
+    """Remove those links that are, in this very transaction, still unneeded and out of grace; return their blobs."""
+    digests: defaultdict[int, list[str]] = defaultdict(list)
+    for place in places:
+        digests[place.repository_id].append(place.digest)
+    return [
+        int(row[0])
+        for repository_id, some in digests.items()
+        for row in connection.fetch_all(
+            REMOVE_UNNEEDED_LINKS, repository_id=repository_id, digests=as_list(some), now=now
+        )
+    ]
 
 
 def claim(connection: Connection, blob_ids: Iterable[int], *, not_before: int) -> None:

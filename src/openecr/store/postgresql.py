@@ -6,6 +6,7 @@ has begun goes on to its end when its caller goes away, so that no connection is
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -116,13 +117,12 @@ class PostgresDatabase:
         async def unit(raw: RawConnection) -> T:
             return await _transact(raw, _SERIALIZABLE, work)
 
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        pause_seconds = 0.0
         violations = 0
-        for attempt in range(ATTEMPTS):
+        for number in range(ATTEMPTS):
             try:
-                if attempt == 0:
-                    return await self._writers.use(unit)
-                async with self._again:  # those that were in somebody's way are not in each other's
+                # Units run again one at a time, so that those that were in each other's way do not meet again.
+                async with nullcontext() if number == 0 else self._again:
                     return await self._writers.use(unit)
             except ConstraintViolated:
                 violations += 1
@@ -131,10 +131,11 @@ class PostgresDatabase:
             except asyncpg.PostgresError as error:
                 if not _is_passing_conflict(error):
                     raise
-            # Units that were in each other's way must not meet again: each pause is another part of its full length.
+            # What was in the way has mostly been committed by now. After that, others may be those of other
+            # processes, and each pause is another part of its full length.
             self._retries += 1
             await asyncio.sleep(pause_seconds * (0.5 + self._retries * _GOLDEN_RATIO % 1))
-            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+            pause_seconds = min(pause_seconds * 2 or _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
         raise busy("serialization failures")
 
     async def close(self) -> None:

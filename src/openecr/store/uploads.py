@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from openecr.domain.blobs import Upload
 from openecr.store.connections import Connection, Row
@@ -24,12 +24,11 @@ FIND = Statement(
         _U.started_at,
         _U.expires_at,
         _U.sealed_key,
-    ).where(
-        _U.id == bindparam("upload_id"),
-        _U.repository_id == bindparam("repository_id"),
-        or_(_U.owner == bindparam("the_owner"), _U.owner == literal_column("''")),
-    )
+    ).where(_U.id == bindparam("upload_id"))
 )
+"""By the id alone: with a condition on the repository, PostgreSQL may read all of its sessions, and under SERIALIZABLE
+each push then stands in the way of all others."""
+
 ADD = Statement(
     insert(UPLOADS),
     columns=(
@@ -133,8 +132,12 @@ def _from_row(row: Row) -> Upload:
 
 def find(connection: Connection, repository_id: int, upload_id: str, owner: str) -> Upload | None:
     """Return an open upload of a repository and a principal."""
-    row = connection.fetch_one(FIND, upload_id=upload_id, repository_id=repository_id, the_owner=owner)
-    return None if row is None else _from_row(row)
+    row = connection.fetch_one(FIND, upload_id=upload_id)
+    if row is None:
+        return None
+    found = _from_row(row)
+    is_theirs = found.repository_id == repository_id and found.owner in {owner, ""}
+    return found if is_theirs else None
 
 
 def add(connection: Connection, upload: Upload) -> None:
