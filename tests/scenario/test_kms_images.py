@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.scenario.drivers import InProcessDriver, authorization
+from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization
 from tests.scenario.images import CONFIG_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
-from tests.scenario.kms_keys import KeyHouse
+from tests.scenario.kms_keys import KeyHouse, account, allow, deny
 
 EMPTY = b"{}"
 
@@ -40,6 +40,14 @@ class Keyed(Registry):
     def mount(self, source: str, content: bytes) -> int:
         """Ask for a blob of another repository; 201: it is there, 202: it is to be uploaded."""
         return self.call("POST", f"/blobs/uploads/?mount={digest_of(content)}&from={source}").status
+
+
+def closed_to(name: str) -> dict[str, Any]:
+    """A statement of a key policy that keeps ECR from opening one repository's content."""
+    arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}"
+    return deny(
+        "kms:Decrypt", Principal="*", Condition={"StringEquals": {"kms:EncryptionContext:aws:ecr:arn": arn}}
+    )
 
 
 def kms_error(error: ClientError) -> tuple[str, str]:
@@ -253,3 +261,26 @@ def test_a_lost_blob_is_healed_for_all_who_share_it(open_house: KeyHouse) -> Non
 
     assert first.pulled(image, "v1")
     assert second.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
+
+
+def test_a_mount_says_of_a_blob_that_is_there_already_what_the_repository_has(open_house: KeyHouse) -> None:
+    """A repository may have a blob of its own beside the one that others share, and that may be lost."""
+    driver, keys = open_house.inside, open_house
+    key, image = keys.key(), SmallImage.named("held before it is mounted")
+    mine = allow("kms:*", Principal=account())
+    first, second = Keyed(keys, "before/first", key), Keyed(keys, "before/second", key)
+    first.push(image, "v1")
+    keys.put_policy(key, mine, closed_to("before/first"))
+    second.push(image, "v1")
+    keys.put_policy(key, mine)
+    assert second.mount("before/first", image.layer) == 201
+    assert second.pulled(image, "v1")
+    driver.lose(image.layer)
+    first.push_blob(image.layer)
+    assert first.pulled(image, "v1")
+
+    assert second.mount("before/first", image.layer) == 202
+    second.push_blob(image.layer)
+
+    assert second.pulled(image, "v1")
+    assert second.mount("before/first", image.layer) == 201
