@@ -1,10 +1,14 @@
 """Keys are made, named, used, rotated and let go, as boto3 does it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from openecr.domain.kms import KeyState
 from openecr.domain.kms_errors import CIPHERTEXT_DENIED
+from openecr.store import kms_grants, kms_keys
+from openecr.store.connections import Connection
 from tests.scenario.drivers import ACCOUNT, InProcessDriver
 from tests.scenario.kms_keys import CONTEXT, KeyHouse, refused
 
@@ -301,3 +305,31 @@ def test_a_key_is_of_one_region_alone(keys: KeyHouse) -> None:
 
     assert refused(elsewhere.describe_key, KeyId=key.rpartition("/")[2])[0] == "NotFoundException"
     assert refused(elsewhere.decrypt, CiphertextBlob=blob)[0] == "AccessDeniedException"
+
+
+def test_a_key_whose_deletion_has_begun_cannot_be_kept(open_house: KeyHouse) -> None:
+    """Its grants go first, a bounded number at a time: a key without some, or without material, would be there."""
+    kms, key, driver = open_house.root(), open_house.key(), open_house.inside
+    key_id, grantee = key.rpartition("/")[2], open_house.user()
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    made = kms.create_grant(KeyId=key, GranteePrincipal=grantee.arn, Operations=["Decrypt"])
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    parts, now = driver.server.parts, driver.server.clock.now()
+
+    def add_grants_and_let_its_time_come(connection: Connection) -> None:
+        found = kms_grants.find(connection, key_id, made["GrantId"])
+        assert found is not None
+        for number in range(500):
+            kms_grants.add(connection, replace(found, grant_id=f"{number:064x}"))
+        kms_keys.set_state(connection, key_id, KeyState.PENDING_DELETION, deletion_at=now)
+
+    driver.call(parts.scrubbing._database.write, add_grants_and_let_its_time_come)
+
+    assert driver.call(parts.kms.deletions._delete_some, key_id, now) is None, "there is more"
+    assert refused(kms.cancel_key_deletion, KeyId=key) == (
+        "KMSInvalidStateException",
+        f"{key} is being deleted.",
+    )
+    assert driver.call(parts.kms.deletions.delete_due) == 1
+    assert refused(kms.describe_key, KeyId=key)[0] == "NotFoundException"
+    assert refused(kms.decrypt, CiphertextBlob=blob) == ("AccessDeniedException", CIPHERTEXT_DENIED)
