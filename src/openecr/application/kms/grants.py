@@ -100,15 +100,21 @@ class Grants:
         return cut_page(await self._database.scan(scan), page.limit, lambda each: each.grant_id)
 
     async def list_retirable(self, grant: Grant, page: PageRequest, retiring: str) -> Page[KmsGrant]:
-        """Return a page of the grants that a principal of the caller's account may retire. Raises KmsInvalidArn."""
+        """Return a page of the grants of this region that a principal of the caller's account may retire.
+
+        Raises KmsInvalidArn.
+        """
         if f"::{grant.caller.account_id}:" not in retiring:
             raise KmsInvalidArn(message=f"ARN does not refer to a principal of this account: {retiring}")
 
         def scan(connection: Connection) -> list[KmsGrant]:
-            found = kms_grants.list_retirable(
-                connection, retiring, after=page.after or "", limit=page.limit + 1
+            return kms_grants.list_retirable(
+                connection,
+                retiring,
+                region=grant.registry.region,
+                after=page.after or "",
+                limit=page.limit + 1,
             )
-            return [each for each in found if each.registry.region == grant.registry.region]
 
         return cut_page(await self._database.scan(scan), page.limit, lambda each: each.grant_id)
 

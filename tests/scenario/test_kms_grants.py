@@ -1,0 +1,80 @@
+"""Grants on keys: what principals may do by them, who ends them, and how they are listed."""
+
+from typing import Any
+
+import pytest
+
+from tests.scenario.drivers import ACCOUNT
+from tests.scenario.kms_keys import CONTEXT, KeyHouse, allow, deny, document, refused
+
+DENIED = "AccessDeniedException"
+
+
+def grant(keys: KeyHouse, key: str, grantee: str, *operations: str, **more: Any) -> dict[str, Any]:
+    """Make a grant as the account's root."""
+    made: dict[str, Any] = keys.root().create_grant(
+        KeyId=key, GranteePrincipal=grantee, Operations=list(operations), **more
+    )
+    return made
+
+
+def ids_of(listed: dict[str, Any]) -> list[str]:
+    """The ids of listed grants."""
+    return [each["GrantId"] for each in listed["Grants"]]
+
+
+def test_a_grant_is_retired_by_its_retiring_principal_and_by_nobody_else(keys: KeyHouse) -> None:
+    key, grantee, retiring, other = keys.key(), keys.user(), keys.user(), keys.user()
+    made = grant(keys, key, grantee.arn, "Encrypt", RetiringPrincipal=retiring.arn)
+    assert grantee.client().encrypt(KeyId=key, Plaintext=b"x")["KeyId"] == key
+
+    named = {"KeyId": key, "GrantId": made["GrantId"]}
+    for user in (grantee, other):
+        assert refused(user.client().retire_grant, **named)[0] == DENIED
+    retiring.client().retire_grant(**named)
+
+    assert refused(grantee.client().encrypt, KeyId=key, Plaintext=b"x")[0] == DENIED
+    assert keys.root().list_grants(KeyId=key)["Grants"] == []
+    assert refused(keys.root().retire_grant, **named)[0] == "NotFoundException"
+
+
+def test_a_grantee_who_may_retire_ends_his_own_grant_and_a_token_names_it_too(keys: KeyHouse) -> None:
+    key, grantee = keys.key(), keys.user()
+    first = grant(keys, key, grantee.arn, "Encrypt", "RetireGrant")
+    second = grant(keys, key, grantee.arn, "Decrypt", RetiringPrincipal=grantee.arn)
+
+    grantee.client().retire_grant(KeyId=key, GrantId=first["GrantId"])
+    grantee.client().retire_grant(GrantToken=second["GrantToken"])
+
+    assert keys.root().list_grants(KeyId=key)["Grants"] == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 100])
+def test_retirable_grants_are_listed_in_pages_whatever_other_regions_hold(keys: KeyHouse, page: int) -> None:
+    """Grants of every region are of one account, and ids are random: a page holds those of its own region alone."""
+    retiring = keys.user()
+    elsewhere = keys.driver.client("kms", region="eu-west-1", key=keys.keys[ACCOUNT])
+    key, far = keys.key(), elsewhere.create_key()["KeyMetadata"]["Arn"]
+    expected: set[str] = set()
+    for _ in range(6):
+        made = grant(keys, key, retiring.arn, "Encrypt", RetiringPrincipal=retiring.arn)
+        expected.add(made["GrantId"])
+        elsewhere.create_grant(
+            KeyId=far,
+            GranteePrincipal=retiring.arn,
+            RetiringPrincipal=retiring.arn,
+            Operations=["Encrypt"],
+        )
+
+    listed, given = list[str](), dict[str, Any]()
+    while True:
+        answer = keys.root().list_retirable_grants(RetiringPrincipal=retiring.arn, Limit=page, **given)
+        found = ids_of(answer)
+        assert len(found) <= page
+        listed += found
+        if not answer["Truncated"]:
+            break
+        given = {"Marker": answer["NextMarker"]}
+
+    assert set(listed) == expected
+    assert len(listed) == len(expected)
