@@ -4,6 +4,9 @@ CreateRepository asks for DescribeKey and CreateGrant as its caller (forward acc
 grants to ECR itself under the encryption context of the repository. From then on ECR alone uses the key, through these
 grants: who pushes and pulls needs no permission of KMS. Everything here is a bounded read of the database and AES.
 
+Grants bear the repository's ARN as their name. Those that a former repository of the name has left, since whoever
+deleted it could not retire them, end when a repository of that name is made on the key: none is opened by another's.
+
 Source: ECR user guide, "Encryption at rest".
 """
 
@@ -46,7 +49,7 @@ from openecr.domain.repositories import Repository
 from openecr.engines.kms import RANDOM_BYTES
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import accounts, kms_aliases, kms_grants, kms_keys, kms_materials
+from openecr.store import accounts, kms_aliases, kms_grants, kms_keys, kms_materials, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -59,7 +62,9 @@ _TITLE = "Amazon ECR"
 _DESCRIPTION = "Default key that protects my ECR data when no other key is defined"
 _OPERATIONS = ("GenerateDataKey", "Decrypt")
 _GRANTS = 2
-_GRANTS_READ = 10
+_GRANTS_ENDED = 500
+"""A unit of work ends so many; more than two of a name are there only where many repositories of it came and went."""
+
 _CONTEXT_KEY = "aws:ecr:arn"
 _ROTATION_DAYS = 365
 _CODES: tuple[tuple[type[DomainError], str], ...] = (
@@ -138,6 +143,7 @@ class RepositoryKeys:
         except DomainError as error:
             raise failed(error) from error
         wanted = _wanted(chosen.repository_arn, key.registry.region)
+        _end_grants(connection, chosen.key_id, chosen.repository_arn, key.registry.region)
         for grant_id in chosen.grant_ids:
             made = made_grant(
                 key,
@@ -273,7 +279,7 @@ class RepositoryKeys:
 
         def look(connection: Connection) -> tuple[KmsKey | None, list[KmsGrant]]:
             return kms_keys.find(connection, named.name.key_id), kms_grants.list_named(
-                connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+                connection, named.name.key_id, principal, repository.arn, limit=_GRANTS
             )
 
         key, grants = await self._database.read(look)
@@ -338,11 +344,23 @@ class RepositoryKeys:
     def retire(connection: Connection, repository: Repository) -> None:
         """End the repository's grants, in the unit that deletes it."""
         named = repository_key(repository)
-        principal = service_principal(_SERVICE, named.registry.region)
-        for grant in kms_grants.list_named(
-            connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+        _end_grants(connection, named.name.key_id, repository.arn, named.registry.region)
+
+    async def retire_left(self, registry: RegistryId, repository_name: str, key_id: str) -> None:
+        """End grants on a key that were made for repositories of a name, where there is no such one now."""
+        arn = repository_arn(registry, repository_name)
+        principal = service_principal(_SERVICE, registry.region)
+
+        def unit(connection: Connection) -> int:
+            if repositories.find(connection, registry, repository_name) is not None:
+                return 0
+            return _end_grants(connection, key_id, arn, registry.region)
+
+        while await self._database.read(
+            lambda connection: kms_grants.list_named(connection, key_id, principal, arn, limit=1)
         ):
-            kms_grants.remove(connection, grant.key_id, grant.grant_id)
+            if await self._database.write(unit) < _GRANTS_ENDED:
+                return
 
 
 def uses_key(repository: Repository) -> bool:
@@ -373,6 +391,12 @@ def failed(error: DomainError) -> KmsFailed:
     """Tell what KMS said as ECR does."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "KMSInternalException")
     return KmsFailed(message=f"KMS error: {error.message or code}", kms_error=code)
+
+
+def _end_grants(connection: Connection, key_id: str, arn: str, region: str) -> int:
+    """End ECR's grants for repositories of an ARN, a bounded number; return how many."""
+    principal = service_principal(_SERVICE, region)
+    return kms_grants.remove_named(connection, key_id, principal, arn, limit=_GRANTS_ENDED)
 
 
 def _wanted(arn: str, region: str) -> NewGrant:
