@@ -78,3 +78,17 @@ def test_retirable_grants_are_listed_in_pages_whatever_other_regions_hold(keys: 
 
     assert set(listed) == expected
     assert len(listed) == len(expected)
+
+
+def test_a_dry_run_makes_no_difference_between_a_new_grant_and_one_that_is_there(keys: KeyHouse) -> None:
+    key, grantee = keys.key(), keys.user()
+    given = {
+        "KeyId": key,
+        "GranteePrincipal": grantee.arn,
+        "Operations": ["Encrypt"],
+        "Name": "the-one",
+    }
+    for _ in range(2):
+        assert refused(keys.root().create_grant, **given, DryRun=True)[0] == "DryRunOperationException"
+        made = keys.root().create_grant(**given)["GrantId"]
+    assert ids_of(keys.root().list_grants(KeyId=key)) == [made]

@@ -71,11 +71,12 @@ class Grants:
                 created_at=now,
             )
             same = _find_same(connection, made)
-            if same is not None:
-                return same
-            self._check_quota(connection, made)
+            if same is None:
+                self._check_quota(connection, made)
             if is_dry_run:
                 raise DryRunSucceeded
+            if same is not None:
+                return same
             kms_grants.add(connection, made)
             accounts.raise_epoch(connection, key.registry.account_id)
             return made
