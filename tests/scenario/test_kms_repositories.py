@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from openecr.store import kms_grants
+from openecr.domain.kms import KeyState
+from openecr.store import kms_grants, kms_keys
 from openecr.store.connections import Connection
-from tests.scenario.drivers import ACCOUNT
+from tests.scenario.drivers import ACCOUNT, in_process_driver
 from tests.scenario.kms_keys import OTHER, KeyHouse, OwnUse, account, allow, deny, refused
 
 ECR = "ecr.us-east-1.amazonaws.com"
@@ -222,3 +224,38 @@ def test_a_deletion_ends_all_grants_of_the_name_however_many_there_are(open_hous
     ecr.delete_repository(repositoryName="many")
 
     assert {each["Name"] for each in kms.list_grants(KeyId=key)["Grants"]} == {arn_of("few")}
+
+
+def test_a_repository_whose_key_is_gone_is_deleted_without_a_word_about_its_grants(
+    open_house: KeyHouse,
+) -> None:
+    kms, key, driver = open_house.root(), open_house.key(), open_house.inside
+    user = open_house.user(allow("ecr:*"))
+    for name in ("keyless/one", "keyless/two"):
+        create(open_house.root("ecr"), name, key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    parts, now = driver.server.parts, driver.server.clock.now()
+
+    def let_its_time_come(connection: Connection) -> None:
+        key_id = key.rpartition("/")[2]
+        kms_keys.set_state(connection, key_id, KeyState.PENDING_DELETION, deletion_at=now)
+
+    driver.call(parts.scrubbing._database.write, let_its_time_come)
+    assert driver.call(parts.kms.deletions.delete_due) == 1
+
+    open_house.root("ecr").delete_repository(repositoryName="keyless/one")
+    user.client("ecr").delete_repository(repositoryName="keyless/two")
+
+
+def test_ecrs_grants_count_among_those_that_a_key_may_have(tmp_path: Path) -> None:
+    with in_process_driver(tmp_path, limits={"kms_grants_per_key": 3}) as driver:
+        kms, ecr = driver.client("kms"), driver.client("ecr")
+        key = kms.create_key()["KeyMetadata"]["Arn"]
+        create(ecr, "first", key)
+
+        told = kms_error(create, ecr=ecr, name="second", key=key)
+
+        assert told[:2] == ("KmsException", "LimitExceededException")
+        assert refused(ecr.describe_repositories, repositoryNames=["second"])[0] == (
+            "RepositoryNotFoundException"
+        )
