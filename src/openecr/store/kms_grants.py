@@ -99,7 +99,7 @@ LIST_RETIRABLE = Statement(
     .where(
         _G.retiring == bindparam("the_retiring"),
         _G.grant_id > bindparam("after"),
-        _REGION == bindparam("the_region", type_=TEXT),
+        bindparam("the_region", type_=TEXT) == _REGION,
     )
     .order_by(_G.grant_id)
     .limit(bindparam("count"))
