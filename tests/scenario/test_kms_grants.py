@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.scenario.drivers import ACCOUNT
-from tests.scenario.kms_keys import CONTEXT, KeyHouse, allow, deny, document, refused
+from tests.scenario.kms_keys import CONTEXT, KeyHouse, deny, refused
 
 DENIED = "AccessDeniedException"
 
@@ -92,3 +92,77 @@ def test_a_dry_run_makes_no_difference_between_a_new_grant_and_one_that_is_there
         assert refused(keys.root().create_grant, **given, DryRun=True)[0] == "DryRunOperationException"
         made = keys.root().create_grant(**given)["GrantId"]
     assert ids_of(keys.root().list_grants(KeyId=key)) == [made]
+
+
+def test_constraints_say_under_which_contexts_a_grant_counts(keys: KeyHouse) -> None:
+    """Keys of contexts are compared without letter case, values with it."""
+    kms, key = keys.root(), keys.key()
+    subset, equals = keys.user(), keys.user()
+    grant(keys, key, subset.arn, "Encrypt", Constraints={"EncryptionContextSubset": CONTEXT})
+    grant(keys, key, equals.arn, "Encrypt", Constraints={"EncryptionContextEquals": CONTEXT})
+    more = CONTEXT | {"also": "this"}
+
+    def may(user: Any, context: dict[str, str]) -> bool:
+        given = {"KeyId": key, "Plaintext": b"x", "EncryptionContext": context}
+        code = refused(user.client().encrypt, **given)[0]
+        assert code in {"", DENIED}
+        return code == ""
+
+    assert [may(subset, each) for each in (CONTEXT, more, {"Team": "build"})] == [True, True, True]
+    assert [may(equals, each) for each in (CONTEXT, more, {"Team": "build"})] == [True, False, True]
+    for user in (subset, equals):
+        for context in ({}, {"also": "this"}, {"team": "Build"}):
+            assert not may(user, context)
+    told = {each["GranteePrincipal"]: each["Constraints"] for each in kms.list_grants(KeyId=key)["Grants"]}
+    assert told == {
+        subset.arn: {"EncryptionContextSubset": CONTEXT},
+        equals.arn: {"EncryptionContextEquals": CONTEXT},
+    }
+    both = {"EncryptionContextSubset": CONTEXT, "EncryptionContextEquals": CONTEXT}
+    given = {"KeyId": key, "GranteePrincipal": subset.arn, "Operations": ["Encrypt"], "Constraints": both}
+    assert refused(kms.create_grant, **given)[0] == "ValidationException"
+
+
+def test_who_may_make_grants_by_a_grant_gives_no_more_than_that_one(keys: KeyHouse) -> None:
+    key, delegate, third = keys.key(), keys.user(), keys.user()
+    constraints = {"EncryptionContextEquals": CONTEXT}
+    grant(keys, key, delegate.arn, "Encrypt", "Decrypt", "CreateGrant", Constraints=constraints)
+    given = {"KeyId": key, "GranteePrincipal": third.arn}
+    create = delegate.client().create_grant
+
+    for refusal in (
+        {"Operations": ["GenerateDataKey"], "Constraints": constraints},
+        {"Operations": ["Encrypt"]},
+        {"Operations": ["Encrypt"], "Constraints": {"EncryptionContextSubset": CONTEXT}},
+        {"Operations": ["Encrypt"], "Constraints": {"EncryptionContextEquals": {"team": "other"}}},
+    ):
+        assert refused(create, **given, **refusal)[0] == DENIED, refusal
+    made = create(**given, Operations=["Encrypt"], Constraints=constraints)
+
+    encrypt = {"KeyId": key, "Plaintext": b"x", "EncryptionContext": CONTEXT}
+    closed = third.client().encrypt(**encrypt)["CiphertextBlob"]
+    opened = {"CiphertextBlob": closed, "EncryptionContext": CONTEXT}
+    assert refused(third.client().decrypt, **opened)[0] == DENIED
+    assert delegate.client().decrypt(**opened)["Plaintext"] == b"x"
+    keys.root().revoke_grant(KeyId=key, GrantId=made["GrantId"])
+    assert refused(third.client().encrypt, **encrypt)[0] == DENIED
+
+
+def test_a_grant_counts_at_once_with_its_token_or_without(keys: KeyHouse) -> None:
+    key, grantee = keys.key(), keys.user()
+    made = grant(keys, key, grantee.arn, "Encrypt")
+    encrypt, given = grantee.client().encrypt, {"KeyId": key, "Plaintext": b"x"}
+
+    assert encrypt(**given, GrantTokens=[made["GrantToken"]])["KeyId"] == key
+    assert encrypt(**given)["KeyId"] == key
+    assert refused(encrypt, **given, GrantTokens=["what"])[0] == "InvalidGrantTokenException"
+    keys.root().revoke_grant(KeyId=key, GrantId=made["GrantId"])
+    assert refused(encrypt, **given, GrantTokens=[made["GrantToken"]])[0] == DENIED
+
+
+def test_an_explicit_deny_beats_a_grant(keys: KeyHouse) -> None:
+    key, grantee = keys.key(), keys.user()
+    grant(keys, key, grantee.arn, "Encrypt")
+    grantee.may(deny("kms:Encrypt"))
+
+    assert refused(grantee.client().encrypt, KeyId=key, Plaintext=b"x")[0] == DENIED
