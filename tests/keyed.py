@@ -6,6 +6,7 @@ from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.materials import Materials
 from openecr.application.kms.repository_keys import RepositoryKeys
 from openecr.application.kms.vaults import Vaults
+from openecr.application.limits import Limits
 from openecr.ports.clock import Clock
 from openecr.ports.keys import KeyRing
 from openecr.store.database import Database
@@ -20,6 +21,7 @@ def vaults_of(database: Database, keys: KeyRing, clock: Clock) -> Vaults:
         materials=Materials(keys=keys, ids=ids),
         clock=clock,
         ids=ids,
+        limits=Limits(),
     )
     return Vaults(database=database, keys=repository_keys, ids=ids)
 

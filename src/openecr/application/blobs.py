@@ -248,7 +248,11 @@ class Blobs:
             grace_until=grace_until,
             sealed_key=mount.link_key,
         )
-        return replace(found, link_key=mount.link_key) if is_new else found
+        if is_new:
+            return replace(found, link_key=mount.link_key)
+        # The repository has held other bytes under the digest until now, or lost ones: those an upload heals.
+        own = blob_rows.find_held(connection, target.id, digest)
+        return None if own is None else own[0]
 
     # --- download URLs ---
 

@@ -100,7 +100,8 @@ REPOSITORIES = Table(
     Column("scan_on_push", Integer, nullable=False),
     Column("encryption_type", TEXT, nullable=False),
     Column("kms_key", TEXT),
-    # Of a repository with a key of KMS: the key that seals its links' and manifests' keys, sealed by that of KMS.
+    # Of a repository with a key of KMS: its own key, which seals its manifests and the keys of its links and uploads;
+    # a ciphertext of KMS.
     Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('live', 'deleted')", name="state"),
     Index(
@@ -150,7 +151,7 @@ BLOBS = Table(
     # 'stored', or 'lost': it proved bad or missing and answers 404 until its digest is uploaded again.
     Column("state", TEXT, nullable=False, server_default=text("'stored'")),
     Column("created_at", BIG, nullable=False),
-    # The data key, sealed by the key ring; NULL beside a header: the links have it, each under its repository's key.
+    # The data key, sealed by the key ring; where `key_id` is not empty, by the share key, which the links have.
     Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('stored', 'lost')", name="state"),
     UniqueConstraint("region", "key_id", "digest"),
@@ -165,7 +166,9 @@ LINKS = Table(
     Column("digest", TEXT, primary_key=True),
     Column("blob_id", BIG, ForeignKey("blobs.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("grace_until", BIG, nullable=False, index=True),
-    Column("sealed_key", LargeBinary),  # the blob's data key, under the key of a repository with a key of KMS
+    Column(
+        "sealed_key", LargeBinary
+    ),  # the blob's share key, under the own key of a repository with a key of KMS
     sqlite_strict=True,
 )
 
@@ -183,7 +186,8 @@ UPLOADS = Table(
     Column("expires_at", BIG, nullable=False, index=True),
     # The principal that began it; empty: it was begun before there were any but roots.
     Column("owner", TEXT, nullable=False, server_default=text("''")),
-    Column("sealed_key", LargeBinary),  # the data key of the blob to be; NULL: parts are stored in clear
+    # The data key of the blob to be, sealed by the key ring or by its repository's own key; NULL: parts are in clear.
+    Column("sealed_key", LargeBinary),
     sqlite_strict=True,
     postgresql_partition_by="HASH (id)",
 )
@@ -248,7 +252,7 @@ MANIFESTS = Table(
     Column("content", LargeBinary, nullable=False),
     Column(
         "sealed_key", LargeBinary
-    ),  # what the content is sealed with, under its repository's key; NULL: in clear
+    ),  # not used: where there is a key of KMS, its repository's own seals the content
     sqlite_strict=True,
 )
 

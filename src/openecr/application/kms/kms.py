@@ -52,7 +52,12 @@ class Kms:
         self.grants = Grants(database=database, clock=clock, ids=ids, limits=limits)
         self.deletions = KeyDeletions(database=database, clock=clock)
         self.repository_keys = RepositoryKeys(
-            database=database, authorizer=authorizer, materials=materials, clock=clock, ids=ids
+            database=database,
+            authorizer=authorizer,
+            materials=materials,
+            clock=clock,
+            ids=ids,
+            limits=limits,
         )
         self.vaults = Vaults(database=database, keys=self.repository_keys, ids=ids)
         self.repositories = KeyedRepositories(repositories=repositories, keys=self.repository_keys)
