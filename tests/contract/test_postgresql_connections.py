@@ -11,7 +11,8 @@ from sqlalchemy.util import await_only
 from openecr.domain.errors import Unavailable
 from openecr.store.connections import Connection, PostgresConnection, Row
 from openecr.store.database import Database
-from openecr.store.postgres_pool import PostgresPool, RawConnection
+from openecr.store.postgres_connecting import Connector, RawConnection
+from openecr.store.postgres_pool import PostgresPool
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
@@ -272,7 +273,7 @@ def _first(row: Row | None) -> int:
 async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
     databases: object, postgres_url: str
 ) -> None:
-    pool = PostgresPool(postgres_url.replace("+asyncpg", ""), size=1, settings={})
+    pool = PostgresPool(Connector(postgres_url.replace("+asyncpg", "")), size=1, settings={})
     has_begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def hold(raw: RawConnection) -> None:

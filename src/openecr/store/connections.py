@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, cast
 import asyncpg
 from sqlalchemy.util import await_only
 
-from openecr.store.postgres_pool import RawConnection
+from openecr.store.postgres_connecting import RawConnection
 from openecr.store.statements import Statement
 
 T = TypeVar("T")

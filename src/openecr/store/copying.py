@@ -4,19 +4,18 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-import asyncpg
 from sqlalchemy import Integer, Table
 
 from openecr.domain.errors import CannotStart
 from openecr.store.migrating import migrate_sqlite
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector, RawConnection
 from openecr.store.postgres_migrating import ALONE, one_line, prepare_postgresql
-from openecr.store.postgres_pool import RawConnection
 from openecr.store.schema import SCHEMAS
 from openecr.store.server_state import COMPATIBILITY
 from openecr.store.sqlite import connect
 from openecr.store.tables import SERVER_STATE
 
-_CONNECT_SECONDS = 10
+_SETTINGS = {"application_name": "openecr database copy"}
 
 
 async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Mapping[str, int]:
@@ -29,7 +28,7 @@ async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Mappin
     await prepare_postgresql(url, may_migrate=False)
     counts: dict[str, int] = {}
     try:
-        target = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        target = await Connector(url).connect(_SETTINGS)
         try:
             async with target.transaction():
                 await target.execute(ALONE)  # no server can migrate or begin to use it meanwhile
@@ -43,7 +42,7 @@ async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Mappin
                         source.close()
         finally:
             await target.close()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, sqlite3.Error) as error:
+    except (*DRIVER_ERRORS, sqlite3.Error) as error:
         raise CannotStart(message=f"nothing was copied: {one_line(error)}") from error
     return counts
 

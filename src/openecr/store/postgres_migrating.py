@@ -8,7 +8,6 @@ import enum
 from collections.abc import Callable
 from typing import TypeVar
 
-import asyncpg
 import sqlalchemy
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -23,11 +22,11 @@ from openecr.store.migrating import (
     oldest_compatible,
     revisions,
 )
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector
 from openecr.store.server_state import COMPATIBILITY
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10
 ALONE = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC2})"
 """Keeps all others out who migrate, until the transaction ends. No other program should use that number."""
 
@@ -134,7 +133,7 @@ async def _run(
     """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(url, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS),
+        async_creator=lambda: Connector(url).connect(_SETTINGS),
         poolclass=sqlalchemy.NullPool,
     )
     try:
@@ -142,7 +141,7 @@ async def _run(
             for statement in (*_LIMITS, f"SET LOCAL lock_timeout = '{lock_seconds}s'"):
                 await connection.exec_driver_sql(statement)
             return await connection.run_sync(work)
-    except (sqlalchemy.exc.DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (sqlalchemy.exc.DBAPIError, *DRIVER_ERRORS) as error:
         raise CannotStart(message=f"the database cannot be used: {one_line(error)}") from error
     finally:
         await engine.dispose()
