@@ -141,6 +141,19 @@ async def test_a_record_commits_with_its_effect(house: House) -> None:
     assert made.is_stored
 
 
+async def test_a_record_of_a_run_that_was_undone_does_not_count(house: House) -> None:
+    """PostgreSQL runs a unit again that it could not serialize, and the second run may fail, or find nothing to do."""
+
+    def fail(connection: Connection) -> None:
+        raise RepositoryNotFound(repository_name="app", registry_id=ACCOUNT)
+
+    made = record(1, call=PUSH)
+    await house.metadata.write(audited(grant_of(made), put))
+    with pytest.raises(RepositoryNotFound):
+        await house.metadata.write(audited(grant_of(made), fail))
+    assert not made.is_stored
+
+
 async def test_a_unit_that_fails_leaves_neither(house: House) -> None:
     def fail(connection: Connection) -> None:
         put(connection)

@@ -1,6 +1,7 @@
 """Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from sqlalchemy import Table, delete
 
 from openecr.application.collection import Collection
 from openecr.application.images import PutRules
+from openecr.domain.accounts import KeyUse
 from openecr.domain.digests import Digest
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
+from openecr.store import access_key_uses
 from openecr.store.connections import ConstraintViolated
 from openecr.store.statements import Statement
 from openecr.store.tables import BLOBS, IMAGES, LINKS, REPOSITORIES, UPLOADS
@@ -290,6 +293,17 @@ async def test_pull_times_go_with_their_images_and_with_deleted_repositories(
     await shelf.repositories.delete(shelf.grant, force=True)
     await shelf.collection.collect()
     assert await shelf.pulled() == {elsewhere.id}
+
+
+async def test_uses_of_keys_that_are_gone_go_too(shelf: Shelf, small_steps: None) -> None:
+    """Another process may write one after the key was deleted."""
+    uses = {f"AKIA{number}": KeyUse(used_at=1, service="ecr", region="r") for number in range(8)}
+    await shelf.activity.write(lambda connection: access_key_uses.put(connection, uses))
+
+    await shelf.collection.collect()
+
+    for key_id in uses:
+        assert await shelf.activity.read(partial(access_key_uses.find, access_key_id=key_id)) is None
 
 
 @pytest.mark.parametrize("table", [BLOBS, LINKS, IMAGES, REPOSITORIES, UPLOADS], ids=lambda table: table.name)

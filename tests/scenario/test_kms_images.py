@@ -78,8 +78,9 @@ def find_stored(driver: InProcessDriver, content: bytes) -> StoredBlob:
     rows = driver.call(
         driver.server.parts.scrubbing._database.scan, partial(list_stored, after=0, limit=1_000)
     )
-    (found,) = (blob for blob in rows if str(blob.digest) == digest_of(content))
-    return found
+    found: list[StoredBlob] = [blob for blob in rows if str(blob.digest) == digest_of(content)]
+    assert len(found) == 1
+    return found[0]
 
 
 def is_whole(driver: InProcessDriver, content: bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from openecr.application.account_settings import value_of
-from openecr.application.audit import audited, note
+from openecr.application.audit import audited, begin, note
 from openecr.application.authentication import Bearer
 from openecr.application.contents import BlobFile, Contents
 from openecr.application.keyed_blobs import KeyedBlobs, sharing_key_id
@@ -210,6 +210,7 @@ class Blobs:
             ]
 
         def unit(connection: Connection) -> StoredBlob | None:
+            begin(grant)
             repositories.require_live(connection, target)
             if not _may_mount(connection, target.registry):
                 return None

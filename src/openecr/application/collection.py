@@ -9,7 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from openecr.application.limits import Limits
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
-from openecr.store import blobs, doomed, garbage, images, large_sessions, pulls, purging, uploads
+from openecr.store import (
+    access_key_uses,
+    access_keys,
+    blobs,
+    doomed,
+    garbage,
+    images,
+    large_sessions,
+    pulls,
+    purging,
+    uploads,
+)
 from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -56,6 +67,7 @@ class Collection:
         self._limits = limits
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
+        self._next_used = ""
         self._dead_images: list[int] = []
         self._due: list[tuple[str, int]] = []
 
@@ -73,7 +85,7 @@ class Collection:
     @property
     def rare_steps(self) -> Mapping[str, Step]:
         """Return the steps that look at all of something and free little: worth running far less often."""
-        return {"prune-pull-times": self.prune_pull_times}
+        return {"prune-pull-times": self.prune_pull_times, "prune-key-uses": self.prune_key_uses}
 
     async def preview(self) -> Garbage:
         """Return what would go now."""
@@ -84,6 +96,7 @@ class Collection:
         """Run every step until none has more to do."""
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
+        self._next_used = ""
         for step in (*self.steps.values(), *self.rare_steps.values()):
             await self.run(step)
 
@@ -199,6 +212,21 @@ class Collection:
         if len(found) < self._step_rows:
             return False
         self._next_pulled = found[-1]
+        return True
+
+    async def prune_key_uses(self) -> bool:
+        """Forget when access keys were used that are gone: their ids are never drawn again."""
+        after, self._next_used = self._next_used, ""
+        found = await self._activity.scan(
+            lambda connection: access_key_uses.list_after(connection, after=after, limit=self._step_rows)
+        )
+        known = await self._database.scan(lambda connection: access_keys.list_known(connection, found))
+        gone = [key_id for key_id in found if key_id not in known]
+        if gone:
+            await self._activity.write(lambda connection: access_key_uses.remove_all(connection, gone))
+        if len(found) < self._step_rows:
+            return False
+        self._next_used = found[-1]
         return True
 
     def _removed_not_before(self) -> int:

@@ -28,7 +28,11 @@ def copy(*, data: str, url: str, config: str | None, trial: bool) -> None:
     from openecr.cli.moving import move
 
     flags: dict[str, Any] = {"data": data, "database": url, "config": config}
-    counts = move(read_settings(flags), is_trial=trial)
-    for table, count in counts.items():
+    copied = move(read_settings(flags), is_trial=trial)
+    for table, count in copied.counts.items():
         click.echo(f"{table:20} {count:>12,}")
+    for column, count in copied.mended.items():
+        click.echo(
+            f"{column}: {count:,} texts held the character NUL, and have \N{REPLACEMENT CHARACTER} there now"
+        )
     click.echo(f"Copied. From now on:  openecr serve --data {data} --database URL")

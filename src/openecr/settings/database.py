@@ -74,7 +74,8 @@ DATABASE_SETTINGS: tuple[Setting, ...] = (
         is_secret=True,
         description="PostgreSQL that any number of servers share: `postgresql://user@host:5432/database?sslmode=...`; "
         "a folder with its socket is `?host=/folder`. What is left out is taken from libpq's variables (`PGHOST`, "
-        "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password.",
+        "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password. Of several hosts, "
+        "`host1,host2`, the one that takes changes is used (`target_session_attrs=read-write`).",
     ),
     Setting(
         name="migrate",

@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeEngine
 
-from openecr.store.statements import Statement
+from openecr.store.statements import Statement, refuse_nul
 
 
 class _IsOneOf(FunctionElement[bool]):
@@ -59,6 +59,26 @@ def _is_one_of_on_postgresql(element: FunctionElement[Any], compiler: SQLCompile
     return f"{column} = ANY (ARRAY({members}))"
 
 
+class now_microseconds(FunctionElement[int]):  # noqa: N801 -- used as a function, as SQLAlchemy's own are
+    """The database's clock at the beginning of the statement: microseconds since 1970, UTC."""
+
+    inherit_cache: bool | None = True
+    name = "now_microseconds"
+    type: TypeEngine[int] = BigInteger()
+
+
+@compiles(now_microseconds, "sqlite")
+def _sqlite_now(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    del element, compiler, options
+    return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+
+
+@compiles(now_microseconds, "postgresql")
+def _postgresql_now(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    del element, compiler, options
+    return "CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)"
+
+
 def is_one_of(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     """`column IN (a list bound as one parameter)`: one text and one plan for a list of any length.
 
@@ -84,7 +104,9 @@ def one_by_one(rows: Select[*tuple[Any, ...]], column: ColumnElement[str], param
 
 def as_list(values: Iterable[str] | Iterable[int]) -> str:
     """Encode the list that `is_one_of` binds."""
-    return json.dumps(list(values))
+    listed = list(values)
+    refuse_nul(listed)
+    return json.dumps(listed)
 
 
 def insert_or_ignore(table: Table, *, conflict: Sequence[str], columns: Sequence[str]) -> Statement:
@@ -115,17 +137,29 @@ def insert_or_ignore_from(
 
 
 def insert_or_replace(
-    table: Table, *, conflict: Sequence[str], columns: Sequence[str], replace: Sequence[str]
+    table: Table,
+    *,
+    conflict: Sequence[str],
+    columns: Sequence[str],
+    replace: Sequence[str],
+    where_later: str | None = None,
 ) -> Statement:
-    """Insert a row, or set the `replace` columns of the one with the same `conflict` columns."""
+    """Insert a row, or set the `replace` columns of the one with the same `conflict` columns.
+
+    With `where_later` only a row in which that column is less than the new one's changes.
+    """
     on_sqlite = sqlite.insert(table)
     on_postgresql = postgresql.insert(table)
     return Statement(
         on_sqlite.on_conflict_do_update(
-            index_elements=list(conflict), set_={name: on_sqlite.excluded[name] for name in replace}
+            index_elements=list(conflict),
+            set_={name: on_sqlite.excluded[name] for name in replace},
+            where=None if where_later is None else table.c[where_later] < on_sqlite.excluded[where_later],
         ),
         postgresql=on_postgresql.on_conflict_do_update(
-            index_elements=list(conflict), set_={name: on_postgresql.excluded[name] for name in replace}
+            index_elements=list(conflict),
+            set_={name: on_postgresql.excluded[name] for name in replace},
+            where=None if where_later is None else table.c[where_later] < on_postgresql.excluded[where_later],
         ),
         columns=columns,
     )

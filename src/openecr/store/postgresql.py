@@ -14,11 +14,10 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from openecr.store.connections import ConstraintViolated, PostgresConnection, Row, rows_of
 from openecr.store.database import DatabaseFailed, Work
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector, RawConnection
 from openecr.store.postgres_pool import (
-    DRIVER_ERRORS,
     ConnectionLost,
     PostgresPool,
-    RawConnection,
     busy,
     is_lost,
     state_of,
@@ -68,9 +67,10 @@ class PostgresDatabase:
     """One PostgreSQL database, shared by any number of server processes. Made and used in one event loop."""
 
     def __init__(self, url: str) -> None:
-        self._readers = PostgresPool(url, size=_READERS, settings=_POINT_READS)
-        self._scanners = PostgresPool(url, size=_SCANNERS, settings=_LISTS)
-        self._writers = PostgresPool(url, size=_WRITERS, settings=_UNITS)
+        connector = Connector(url)
+        self._readers = PostgresPool(connector, size=_READERS, settings=_POINT_READS)
+        self._scanners = PostgresPool(connector, size=_SCANNERS, settings=_LISTS)
+        self._writers = PostgresPool(connector, size=_WRITERS, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
         self._retries = 0
         self._again = asyncio.Lock()

@@ -1,6 +1,6 @@
 """What the first start decided, and what every start looks at."""
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from openecr.store.connections import Connection
 from openecr.store.dialects import insert_or_ignore, insert_or_replace
@@ -12,6 +12,9 @@ KEY_RING_PROOF = "key_ring_proof"
 MOVED_TO = "moved_to"
 """Where a database was moved, that is not to be used any more."""
 
+MOVING_TO = "moving_to"
+"""The move that was begun, and where to. It is copied with all others: where it is found, the move has arrived."""
+
 COMPATIBILITY = "oldest_compatible_"
 """What the names of rows begin with that migrations of a PostgreSQL write."""
 
@@ -19,6 +22,7 @@ _S = SERVER_STATE.c
 FIND = Statement(select(_S.value).where(_S.name == bindparam("the_name")))
 PUT = insert_or_replace(SERVER_STATE, conflict=("name",), columns=("name", "value"), replace=("value",))
 
+REMOVE = Statement(delete(SERVER_STATE).where(_S.name == bindparam("the_name")))
 PUT_FIRST = insert_or_ignore(SERVER_STATE, conflict=("name",), columns=("name", "value"))
 
 
@@ -36,3 +40,8 @@ def put(connection: Connection, name: str, value: str) -> None:
 def put_first(connection: Connection, name: str, value: str) -> None:
     """Record a value unless there is one."""
     connection.execute(PUT_FIRST, name=name, value=value)
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Forget a value, if there is one."""
+    connection.execute(REMOVE, the_name=name)

@@ -69,9 +69,14 @@ Handler = Callable[[Services, Call], Awaitable[Response]]
 
 
 def parse_query(query: str) -> Query:
-    """Return the parameters of a raw query. Raises ProtocolError for more of them than any request needs."""
+    """Return the parameters of a raw query.
+
+    Raises ProtocolError for more of them than any request needs, and for texts that no database keeps.
+    """
     if not query:
         return _EMPTY_QUERY
+    if "%00" in query or "\0" in query:
+        raise ProtocolError(code="UNSUPPORTED", status=400, message="The query contains the character NUL")
     try:
         return urllib.parse.parse_qs(query, keep_blank_values=True, max_num_fields=QUERY_MAX_PARAMETERS)
     except ValueError:
