@@ -69,7 +69,7 @@ class Collection:
         self._next_pulled = 0
         self._next_used = ""
         self._dead_images: list[int] = []
-        self._due: list[tuple[str, int]] = []
+        self._due: list[str] = []
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -143,12 +143,14 @@ class Collection:
             found = await self._database.scan(
                 lambda connection: doomed.list_due(connection, now=now, limit=self._due_rows)
             )
-            due = sorted(found.items())
+            due = sorted(found)
         if not due:
             return False
-        piece = dict(due[: self._step_rows])
-        await self._blobs.remove(tuple(piece))
-        await self._database.write(lambda connection: doomed.remove(connection, piece))
+        # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
+        now, piece = self._clock.now(), due[: self._step_rows]
+        claimed = await self._database.write(lambda connection: doomed.claim(connection, piece, now=now))
+        await self._blobs.remove(tuple(claimed))
+        await self._database.write(lambda connection: doomed.remove(connection, claimed))
         self._due = due[self._step_rows :]
         return True
 

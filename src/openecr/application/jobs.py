@@ -40,7 +40,7 @@ class Jobs:
     async def claim(self, free: Mapping[str, int], *, worker: str) -> list[ClaimedJob]:
         """Take what is due, at most as many of each kind as `free` says. Cheap where nothing is."""
         now = self._clock.now()
-        if not await self._database.read(partial(jobs.is_due, now=now)):
+        if not await self._database.read(partial(jobs.is_due, kinds=free, now=now)):
             return []
         claim = partial(
             jobs.claim,

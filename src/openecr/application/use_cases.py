@@ -15,10 +15,13 @@ from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.pacing import Pace
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
 from openecr.application.repository_policies import RepositoryPolicies
+from openecr.application.scrubbing import Scrubbing
+from openecr.application.sealing import Sealing
 from openecr.application.sessions import Sessions
 from openecr.application.sts import Sts
 from openecr.application.uploads import Uploads
@@ -97,6 +100,20 @@ class UseCases:
             contents=contents,
             data_keys=data_keys,
             keyed=keyed,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+        )
+        pace = Pace(limits.scrub_bytes_per_second)
+        self.scrubbing = Scrubbing(
+            database=database, store=store, read=self.blobs.open, clock=clock, pace=pace
+        )
+        self.sealing = Sealing(
+            database=database,
+            store=store,
+            contents=contents,
+            data_keys=data_keys,
+            pace=pace,
             clock=clock,
             ids=ids,
             limits=limits,

@@ -18,6 +18,7 @@ from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.scrubbing import Scrubbing
+from openecr.application.sealing import Sealing
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
@@ -51,6 +52,9 @@ class Parts:
     jobs: Jobs
     kms: Kms
     scrubbing: Scrubbing
+    sealing: Sealing | None
+    """None: what is stored in clear stays so."""
+
     pull_times: PullTimes
     key_uses: AccessKeyUses
     trail: AuditTrail
@@ -112,13 +116,8 @@ async def compose(
             ),
             jobs=Jobs(database=metadata, clock=clock),
             kms=use_cases.kms,
-            scrubbing=Scrubbing(
-                database=metadata,
-                store=store,
-                read=use_cases.blobs.open,
-                clock=clock,
-                bytes_per_second=limits.scrub_bytes_per_second,
-            ),
+            scrubbing=use_cases.scrubbing,
+            sealing=use_cases.sealing if settings.storage_encrypt_at_rest else None,
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,

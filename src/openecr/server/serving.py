@@ -214,7 +214,11 @@ class _Serving:
             key_changed=lambda key: self._key_changed(parts, key),
             audit=parts.trail.lookup,
             explanations=parts.explanations,
-            work=WorkCommands(jobs=parts.jobs, collection=parts.collection),
+            work=WorkCommands(
+                jobs=parts.jobs,
+                kinds=[kind.name for kind in kinds_of(parts)],
+                collection=parts.collection,
+            ),
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,
                 "pid": str(os.getpid()),

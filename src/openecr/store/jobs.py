@@ -42,7 +42,7 @@ SET_INTERVAL = Statement(
     .where(_J.kind == bindparam("the_kind"), _J.unique_key == SCHEDULE_KEY, _J.state != "dead")
     .values(every_seconds=bindparam("new_every_seconds"))
 )
-IS_DUE = Statement(select(_J.id).where(_IS_DUE).limit(1))
+IS_DUE = Statement(select(_J.id).where(_IS_DUE, is_one_of(_J.kind, "kinds")).limit(1))
 COUNT_RUNNING = Statement(
     select(_J.kind, func.count()).where(_J.state == "running", _J.lease_until > _NOW).group_by(_J.kind)
 )
@@ -171,9 +171,9 @@ def ensure(connection: Connection, schedules: Iterable[Schedule], *, now: int) -
         connection.execute(SET_INTERVAL, the_kind=schedule.kind, new_every_seconds=schedule.every_seconds)
 
 
-def is_due(connection: Connection, *, now: int) -> bool:
-    """Tell whether there may be something to claim: one cheap question, asked often."""
-    return connection.fetch_one(IS_DUE, now=now) is not None
+def is_due(connection: Connection, kinds: Iterable[str], *, now: int) -> bool:
+    """Tell whether there may be something of these kinds to claim: one cheap question, asked often."""
+    return connection.fetch_one(IS_DUE, now=now, kinds=as_list(kinds)) is not None
 
 
 def claim(

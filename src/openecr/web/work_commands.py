@@ -1,5 +1,6 @@
 """What the operator asks of background work: what there is to do, what failed, what collection and scrubbing found."""
 
+from collections.abc import Collection as Group
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,8 +25,10 @@ class WorkCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class WorkCommands:
     """Obeys them."""
 
-    def __init__(self, *, jobs: Jobs, collection: Collection) -> None:
+    def __init__(self, *, jobs: Jobs, kinds: Group[str], collection: Collection) -> None:
+        """`kinds` of jobs are those that are done here: an earlier start, of other settings, may have left others."""
         self._jobs = jobs
+        self._kinds = frozenset(kinds)
         self._collection = collection
 
     async def obey(self, command: WorkCommand) -> dict[str, Any]:
@@ -46,7 +49,8 @@ class WorkCommands:
         return {}
 
     async def _run(self, kinds: Sequence[str]) -> None:
-        known = {status.kind for status in await self._jobs.list() if status.every_seconds is not None}
+        schedules = {status.kind for status in await self._jobs.list() if status.every_seconds is not None}
+        known = schedules & self._kinds
         unknown = [kind for kind in kinds if kind not in known]
         if unknown:
             raise OperatorError(

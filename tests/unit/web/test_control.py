@@ -28,6 +28,7 @@ from openecr.application.limits import Limits
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
+from openecr.domain.jobs import Schedule
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
 from openecr.web.control import (
@@ -38,7 +39,7 @@ from openecr.web.control import (
     Question,
     short_address,
 )
-from openecr.web.work_commands import WorkCommands
+from openecr.web.work_commands import WorkCommand, WorkCommands
 
 ACCOUNT = "111111111111"
 
@@ -70,6 +71,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     await accounts.ensure()
     told = Heard(data)
     lookup = AuditLookup(metadata=database, activity=database)
+    jobs = Jobs(database=database, clock=SystemClock())
+    await jobs.ensure([Schedule(kind="seal-blobs", every_seconds=1)], is_alone=True)
     server = ControlServer(
         data / "control.sock",
         accounts=accounts,
@@ -84,7 +87,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
             region="us-east-1",
         ),
         work=WorkCommands(
-            jobs=Jobs(database=database, clock=SystemClock()),
+            jobs=jobs,
+            kinds=(),
             collection=Collection(
                 database=database,
                 activity=database,
@@ -253,3 +257,8 @@ async def test_principals_that_are_not_there_are_told(heard: Heard) -> None:
     here, nowhere = f"arn:aws:iam::{FIRST_ACCOUNT_ID}:root", f"arn:aws:iam::{FIRST_ACCOUNT_ID}:user/nobody"
     told = await heard.ask(command="principals", principals=(here, nowhere, "999999999999", "*"))
     assert told == {"unknown": [nowhere, "999999999999"]}
+
+
+async def test_work_that_another_server_does_is_refused_here(heard: Heard) -> None:
+    with pytest.raises(OperatorError, match="no kind of work is called seal-blobs"):
+        await heard.ask(command="work", work=WorkCommand(command="run", kinds=("seal-blobs",)))

@@ -1,3 +1,5 @@
+"""Threads of a pool: never more than allowed, and none forgets what it was given."""
+
 import queue
 import threading
 
