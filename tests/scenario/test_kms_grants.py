@@ -88,11 +88,14 @@ def test_a_dry_run_makes_no_difference_between_a_new_grant_and_one_that_is_there
         "Operations": ["Encrypt"],
         "Name": "the-one",
     }
-    made: set[str] = set()
-    for _ in range(2):
-        assert refused(keys.root().create_grant, **given, DryRun=True)[0] == "DryRunOperationException"
-        made.add(keys.root().create_grant(**given)["GrantId"])
-    assert ids_of(keys.root().list_grants(KeyId=key)) == [*made]
+    kms, dry_run = keys.root(), "DryRunOperationException"
+    assert refused(kms.create_grant, **given, DryRun=True)[0] == dry_run
+
+    made = kms.create_grant(**given)["GrantId"]
+
+    assert refused(kms.create_grant, **given, DryRun=True)[0] == dry_run
+    assert kms.create_grant(**given)["GrantId"] == made
+    assert ids_of(kms.list_grants(KeyId=key)) == [made]
 
 
 def test_constraints_say_under_which_contexts_a_grant_counts(keys: KeyHouse) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import urllib.request
-from functools import partial
 from typing import Any
 
 import pytest
@@ -75,12 +74,13 @@ def closed_to(name: str) -> dict[str, Any]:
 
 def find_stored(driver: InProcessDriver, content: bytes) -> StoredBlob:
     """The one blob of a content, as the server itself sees it."""
-    rows = driver.call(
-        driver.server.parts.scrubbing._database.scan, partial(list_stored, after=0, limit=1_000)
-    )
-    found: list[StoredBlob] = [blob for blob in rows if str(blob.digest) == digest_of(content)]
-    assert len(found) == 1
-    return found[0]
+
+    def look(connection: Connection) -> list[StoredBlob]:
+        return list_stored(connection, after=0, limit=1_000)
+
+    stored_blobs: list[StoredBlob] = driver.call(driver.server.parts.scrubbing._database.scan, look)
+    (found,) = (blob for blob in stored_blobs if str(blob.digest) == digest_of(content))
+    return found
 
 
 def is_whole(driver: InProcessDriver, content: bytes) -> bool:
