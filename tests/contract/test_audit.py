@@ -1,6 +1,7 @@
 """The audit trail on both databases: with its effect or not at all, once, in order, and no longer than it is kept."""
 
 import asyncio
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -256,6 +257,86 @@ async def test_what_was_taken_but_not_removed_when_the_server_died_is_taken_agai
     assert await pending(house.metadata) == []
 
 
+class Processes:
+    """Two processes of one database, each with a stream of its own."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.lines = {"left": list[bytes](), "right": list[bytes]()}
+        self.left, self.right = (self.trail(name, house.activity) for name in self.lines)
+
+    def trail(self, name: str, activity: Database) -> AuditTrail:
+        house = self.house
+        return AuditTrail(
+            metadata=house.metadata,
+            activity=activity,
+            clock=house.clock,
+            retention_days=90,
+            stream=self.lines[name].append,
+            process=name,
+        )
+
+    def told(self, name: str) -> list[str]:
+        lines = b"".join(self.lines[name]).splitlines()
+        return [json.loads(line)["requestID"] for line in lines]
+
+
+async def test_what_was_stored_with_its_effect_is_streamed_by_one_of_several_processes(house: House) -> None:
+    both = Processes(house)
+    numbers = range(3 * audit_trail.BATCH_RECORDS)
+    for start in (0, 1, 2):
+        await house.commit(*(record(number, call=PUSH) for number in numbers[start::3]))
+        await asyncio.gather(both.left.move(), both.right.move(), both.left.move())
+    await both.left.move()
+    await both.right.move()
+
+    told = [*both.told("left"), *both.told("right")]
+    assert sorted(set(told)) == sorted(f"request-{number}" for number in numbers)
+    assert len(told) == len(numbers)
+    assert await pending(house.metadata) == []
+
+
+async def test_who_moves_events_hands_over_or_is_followed_when_it_is_gone(house: House) -> None:
+    both = Processes(house)
+    for number, (one, other) in enumerate(
+        ((both.left, both.right), (both.right, both.left), (both.left, both.right))
+    ):
+        await house.commit(record(2 * number, call=PUSH))
+        await one.move()
+        await house.commit(record(2 * number + 1, call=PUSH))
+        await other.move()
+        assert len(await pending(house.metadata)) == 1, "the first one lives"
+        if number:
+            await one.hand_over()
+        else:
+            house.clock.move(seconds=audit_trail.MOVER_SECONDS)
+        await other.move()
+        assert await pending(house.metadata) == []
+        await other.hand_over()
+
+    assert both.told("left") == ["request-0", "request-3", "request-4"]
+    assert both.told("right") == ["request-1", "request-2", "request-5"]
+
+
+async def test_who_was_followed_meanwhile_streams_nothing(house: House) -> None:
+    both = Processes(house)
+    await house.commit(record(1, call=PUSH))
+
+    class Paused(FailingOnce):
+        """Between an event's being found and its being written to the trail others go on."""
+
+        async def write(self, work: Work[T]) -> T:
+            house.clock.move(seconds=audit_trail.MOVER_SECONDS)
+            await both.right.move()
+            return await house.activity.write(work)
+
+    await both.trail("left", Paused(house.activity, RuntimeError())).move()
+
+    assert both.told("left") == []
+    assert both.told("right") == ["request-1"]
+    assert await house.ids() == ["request-1"]
+
+
 async def test_a_database_that_cannot_be_reached_gets_the_records_later(house: House) -> None:
     activity = FailingOnce(house.activity, Unavailable(message="busy"))
     trail = trail_over(house.metadata, activity, house.clock, house.lines)
@@ -413,12 +494,15 @@ async def test_what_is_older_than_the_retention_is_forgotten(house: House) -> No
     house.note(*old)
     await house.trail.flush()
     house.clock.move(seconds=90 * DAY // 1_000_000)
-    await house.trail.expire()
+    assert await house.trail.expire() == 0
     assert len(await house.ids()) == 1_200
     house.clock.move(seconds=1)
     house.note(record(1_000_000_000))
     await house.trail.flush()
-    await house.trail.expire()
+    removed = list[int]()
+    while step := await house.trail.expire():
+        removed.append(step)
 
+    assert removed == [2_000, 400], "a bounded piece each time, told until nothing is left"
     assert await house.ids() == ["request-1000000000"]
     assert await house.lookup.find_explanation("request-1") is None

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import pytest
+from sqlalchemy.util import await_only
 
+from openecr.application.jobs import Jobs
+from openecr.domain.errors import OperatorError
 from openecr.domain.jobs import ClaimedJob, JobState, JobStatus, Schedule
 from openecr.store import jobs
 from openecr.store.connections import Connection
 from openecr.store.database import Database
+from openecr.store.statements import Statement
+from openecr.testing.clocks import MovableClock
 
 SECOND = 1_000_000
 LEASE = 60 * SECOND
@@ -51,7 +57,7 @@ async def listed(database: Database) -> list[JobStatus]:
 
 
 async def is_due(database: Database, now: int, *kinds: str) -> bool:
-    return await database.read(lambda connection: jobs.is_due(connection, kinds or ("a",), now=now))
+    return await database.read(lambda connection: jobs.is_due(connection, kinds or KINDS, now=now))
 
 
 async def test_a_job_is_claimed_once_and_gone_when_it_is_done(database: Database) -> None:
@@ -87,10 +93,62 @@ async def test_two_open_jobs_of_a_kind_never_have_one_key(database: Database) ->
     assert await enqueue(database, "b", key="x")
     assert await enqueue(database, key="y")
     (first,) = await claim(database, limit=1)
-    assert not await enqueue(database, key="x")  # running is open too
-
     assert await complete(database, first)
     assert await enqueue(database, key="x")
+
+
+async def test_what_is_enqueued_while_it_runs_is_done_once_more_by_its_newest_payload(
+    database: Database,
+) -> None:
+    await enqueue(database, key="x")
+    (running,) = await claim(database)
+    for number in (1, 2):
+        assert not await database.write(
+            partial(jobs.enqueue, kind="a", now=0, payload={"number": number}, unique_key="x")
+        )
+    assert await database.write(
+        lambda connection: jobs.renew(connection, running, lease_until=LEASE, payload={"after": 7})
+    )
+    assert await claim(database) == [], "not beside the one that runs"
+
+    assert await complete(database, running, now=3)
+
+    (again,) = await claim(database, now=3)
+    assert (again.id, again.payload, again.attempts) == (running.id, {"number": 2}, 1)
+    assert await complete(database, again)
+    assert await listed(database) == []
+
+
+async def test_a_schedule_that_is_asked_for_while_it_runs_runs_again(database: Database) -> None:
+    await database.write(partial(jobs.ensure, schedules=[Schedule(kind="a", every_seconds=10)], now=0))
+    (running,) = await claim(database)
+    await database.write(lambda connection: jobs.run_now(connection, ["a"], now=0))
+    assert await database.write(
+        lambda connection: jobs.renew(connection, running, lease_until=LEASE, payload={"after": 7})
+    )
+
+    assert await complete(database, running, now=SECOND)
+
+    (status,) = await listed(database)
+    assert (status.ended_at, status.payload) == (None, {"after": 7}), (
+        "the run that was asked for has not ended"
+    )
+    (again,) = await claim(database, now=SECOND)
+    assert await complete(database, again, now=2 * SECOND)
+    (status,) = await listed(database)
+    assert (status.ended_at, status.run_at) == (2 * SECOND, 12 * SECOND)
+
+
+async def test_what_is_asked_for_runs_as_if_it_had_not_failed(database: Database) -> None:
+    await enqueue(database, key="x")
+    (job,) = await claim(database)
+    await put_off(database, job, run_at=5 * LEASE)
+
+    await database.write(lambda connection: jobs.run_now(connection, ["a"], now=1))
+
+    (status,) = await listed(database)
+    assert (status.last_error, status.attempts) == (None, 0)
+    assert len(await claim(database, now=1)) == 1
 
 
 async def test_a_dead_workers_job_is_taken_over_and_its_late_words_count_no_more(database: Database) -> None:
@@ -141,6 +199,54 @@ async def test_kinds_that_a_worker_does_not_know_are_left_alone(database: Databa
     assert [status.state for status in await listed(database)] == [JobState.READY]
 
 
+async def test_a_backlog_of_one_kind_is_in_no_others_way(database: Database) -> None:
+    for _ in range(30):
+        await enqueue(database, "a")
+    await enqueue(database, "b", now=1)
+
+    assert [job.kind for job in await claim(database, now=1, free={"a": 20, "b": 1})].count("b") == 1
+    assert await claim(database, now=1, free={"a": 9, "b": 1}) == [], "as many run as may"
+
+
+async def test_jobs_of_kinds_that_nobody_here_knows_wake_nobody(database: Database) -> None:
+    await enqueue(database, "later")
+    await claim(database, free={"later": 1})
+    await enqueue(database, "later")
+
+    assert not await is_due(database, 9 * LEASE)
+
+
+async def test_what_its_workers_die_of_rests_longer_each_time(database: Database) -> None:
+    await enqueue(database)
+    schedules = [Schedule(kind="b", every_seconds=1)]
+    await database.write(lambda connection: jobs.ensure(connection, schedules, now=0))
+    rests = dict[str, list[int]](a=[], b=[])
+    now, died_at = 0, dict[str, int]()
+    for _ in range(100 * LEASE // SECOND):
+        for job in await claim(database, now=now):
+            if job.kind in died_at:
+                rests[job.kind].append((now - died_at[job.kind]) // SECOND)
+            died_at[job.kind] = now + LEASE
+        now += SECOND
+
+    assert rests["a"] == [0, 0, 8, 16, 32, 64, 128, 256, 512], "then it is dead"
+    assert rests["b"][:6] == [0, 0, 4, 4, 4, 4], "a schedule rests for a few of its intervals"
+    dead = next(status for status in await listed(database) if status.kind == "a")
+    assert (dead.state, dead.last_error) == (JobState.DEAD, jobs.DIED)
+
+
+async def test_what_killed_its_worker_again_and_again_is_not_begun_at_the_next_start(
+    database: Database,
+) -> None:
+    await enqueue(database)
+    for begun in range(3):
+        assert len(await claim(database, now=begun)) == 1, begun
+        await database.write(partial(jobs.release_all, now=begun))
+
+    assert await claim(database, now=3) == []
+    assert len(await claim(database, now=LEASE)) == 1
+
+
 async def test_what_failed_waits_for_its_time(database: Database) -> None:
     await enqueue(database)
     (job,) = await claim(database)
@@ -164,6 +270,32 @@ async def test_what_is_dead_waits_for_an_operator(database: Database) -> None:
     assert await database.write(lambda connection: jobs.retry(connection, status.id, now=9))
     assert [each.id for each in await claim(database, now=9)] == [status.id]
     assert not await database.write(lambda connection: jobs.retry(connection, status.id, now=9))
+
+
+async def test_a_dead_job_is_not_tried_again_beside_one_that_does_the_same(database: Database) -> None:
+    await enqueue(database, key="x")
+    (job,) = await claim(database)
+    await put_off(database, job, run_at=0, is_dead=True)
+    assert await enqueue(database, key="x")
+
+    with pytest.raises(OperatorError, match=f"does what job {job.id} did"):
+        await Jobs(database=database, clock=MovableClock(0)).retry(job.id)
+
+    assert {status.state for status in await listed(database)} == {JobState.DEAD, JobState.READY}
+
+
+async def test_jobs_are_listed_by_their_state(database: Database) -> None:
+    for kind in ("a", "b", "b"):
+        await enqueue(database, kind)
+    (job,) = await claim(database, free={"a": 1})
+    await put_off(database, job, run_at=0, is_dead=True)
+    await claim(database, free={"b": 1})
+
+    shown = Jobs(database=database, clock=MovableClock(0))
+    for state, kinds in ((JobState.DEAD, ["a"]), (JobState.RUNNING, ["b"]), (JobState.READY, ["b"])):
+        assert [status.kind for status in await shown.list(state)] == kinds
+    assert len(await shown.list()) == 3
+    assert [status.state for status in await shown.list(after=job.id)] == [JobState.RUNNING, JobState.READY]
 
 
 async def test_a_schedule_begins_again_after_its_end_and_is_made_once(database: Database) -> None:
@@ -191,6 +323,43 @@ async def test_a_schedules_interval_follows_the_settings(database: Database) -> 
         await database.write(partial(jobs.ensure, schedules=[schedule], now=0))
 
     assert [status.every_seconds for status in await listed(database)] == [20]
+
+
+async def test_a_shorter_interval_counts_at_once(database: Database) -> None:
+    await database.write(partial(jobs.ensure, schedules=[Schedule(kind="a", every_seconds=3600)], now=0))
+    (job,) = await claim(database)
+    assert await complete(database, job)
+    for seconds, run_at in ((3600, 3600), (10, 11), (20, 11)):
+        schedule = Schedule(kind="a", every_seconds=seconds)
+        await database.write(partial(jobs.ensure, schedules=[schedule], now=SECOND))
+        assert [status.run_at for status in await listed(database)] == [run_at * SECOND]
+
+
+PLANNED: dict[str, tuple[Statement, dict[str, Any], str]] = {
+    "IS_READY": (jobs.IS_READY, {"now": 1, "kinds": '["a"]'}, "ix_jobs_ready_of_kind"),
+    "IS_LAPSED": (jobs.IS_LAPSED, {"now": 1, "kinds": '["a"]'}, "ix_jobs_running"),
+    "LIST_READY": (jobs.LIST_READY, {"now": 1, "the_kind": "a", "limit": 9}, "ix_jobs_ready_of_kind"),
+    "LIST_LAPSED": (jobs.LIST_LAPSED, {"now": 1, "kinds": '["a"]', "limit": 9}, "ix_jobs_running"),
+    "COUNT_RUNNING": (jobs.COUNT_RUNNING, {"now": 1}, "ix_jobs_running"),
+    "LIST_WATCHED": (jobs.LIST_WATCHED, {"kinds": '["a"]'}, "uq_jobs_open"),
+}
+
+
+@pytest.mark.parametrize("name", PLANNED)
+async def test_what_workers_ask_is_found_through_an_index(database: Database, name: str, engine: str) -> None:
+    statement, parameters, index = PLANNED[name]
+
+    def explain(connection: Connection) -> str:
+        raw: Any = connection
+        if engine == "sqlite":
+            text = f"EXPLAIN QUERY PLAN {statement.sqlite_text}"
+            given = {**statement.sqlite_defaults, **parameters}
+            return "\n".join(row[3] for row in raw.raw.execute(text, given))
+        asked = statement.postgresql
+        plan = await_only(raw.raw.fetch(f"EXPLAIN {asked.text}", *asked.bind(parameters)))
+        return "\n".join(row[0] for row in plan)
+
+    assert index in await database.write(explain)
 
 
 async def test_a_worker_that_stops_gives_its_jobs_back_untried(database: Database) -> None:

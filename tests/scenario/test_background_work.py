@@ -142,6 +142,49 @@ def test_jobs_are_listed_and_run(server: RunningServer) -> None:
         assert (refused.returncode, "999" in refused.stderr) == (1, True)
 
 
+def test_what_fails_is_told_at_once(server: RunningServer) -> None:
+    blobs, away = server.data / "blobs", server.data / "away"
+    blobs.rename(away)
+    blobs.write_bytes(b"no folder")
+
+    for command in (
+        ("blobs", "audit"),
+        ("blobs", "audit", "--remove-orphans"),
+        ("jobs", "run", "audit-blobs"),
+    ):
+        failed = openecr(server, *command)
+        assert failed.returncode == 1
+        assert " has failed: Unavailable" in failed.stderr
+        assert len(failed.stderr.splitlines()) == 1
+    told = [job for job in json.loads(openecr(server, "jobs", "list", "--json").stdout) if job["last_error"]]
+    assert {job["kind"] for job in told} == {"audit-blobs", "remove-orphans"}
+
+    blobs.unlink()
+    away.rename(blobs)
+    assert openecr(server, "blobs", "audit", "--remove-orphans").returncode == 0
+
+
+def test_what_cannot_be_read_now_is_told_by_a_scrub(server: RunningServer) -> None:
+    kms = server.client("kms")
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    server.create_repository("locked", encryptionConfiguration={"encryptionType": "KMS", "kmsKey": key_id})
+    push(server, name="locked")
+    assert openecr(server, "scrub").returncode == 0
+    kms.disable_key(KeyId=key_id)
+
+    found = openecr(server, "scrub")
+
+    assert (found.returncode, found.stdout.splitlines()) == (1, ["0 blobs, 0 bytes, 1 unreadable"])
+    kms.enable_key(KeyId=key_id)
+    assert openecr(server, "scrub").returncode == 0
+
+
+def test_jobs_are_listed_by_their_state(server: RunningServer) -> None:
+    ready = openecr(server, "jobs", "list", "--state", "ready").stdout.splitlines()
+    assert any("collect-blobs" in line for line in ready)
+    assert openecr(server, "jobs", "list", "--state", "dead").stdout == ""
+
+
 def test_a_deleted_repository_is_purged_soon(server: RunningServer) -> None:
     push(server)
 

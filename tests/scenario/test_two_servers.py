@@ -174,6 +174,29 @@ def test_a_key_that_is_turned_off_counts_at_the_others_very_next_request(pair: P
         iam.update_access_key(UserName="locked", AccessKeyId=key[0], Status="Active")
 
 
+def test_the_state_of_a_kms_key_counts_at_the_others_very_next_request(pair: Pair) -> None:
+    kms, there = pair.left.client("kms"), pair.right.client("kms")
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    ecr = pair.left.client()
+    ecr.create_repository(
+        repositoryName="two/sealed", encryptionConfiguration={"encryptionType": "KMS", "kmsKey": key_id}
+    )
+    token = authorization(ecr)
+    left, right = (Registry(side, token, "two/sealed") for side in (pair.left, pair.right))
+    image = SmallImage.named("sealed")
+    left.push(image, "v1")
+    paths = ("/manifests/v1", f"/blobs/{digest_of(image.layer)}")
+    for _ in range(5):
+        for path in paths:
+            assert right.call("GET", path).status == 200
+        kms.disable_key(KeyId=key_id)
+        for path in paths:
+            assert right.call("GET", path).status in {400, 403}
+        assert code_of(lambda: there.encrypt(KeyId=key_id, Plaintext=b"x")) == "DisabledException"
+        kms.enable_key(KeyId=key_id)
+    assert right.call("GET", paths[1]).body == image.layer
+
+
 def test_a_repository_that_is_deleted_and_made_again_is_another_one_at_both(pair: Pair) -> None:
     left, right = pair.registries("two/again")
     image = SmallImage.named("again")

@@ -1,6 +1,7 @@
 """The audit trail: records are noted in memory, written in batches, so that no pull waits for a write.
 
-Records of calls that changed something were stored with their effect; `move` takes them to the others.
+Records of calls that changed something were stored with their effect; `move` takes them to the others. One process of
+all that share a database does so at a time, so that each of these events is streamed by one of them.
 """
 
 import asyncio
@@ -28,9 +29,12 @@ WAITING_MAX = 50_000
 BATCH_RECORDS = 250
 """Encoded at once, in a thread: longer, and requests would notice."""
 
+MOVER_SECONDS = 10
+"""A process that has not been heard of for so long is no longer the one that moves events."""
+
 _REMOVED_ROWS = 1_000
-_REMOVALS = 100
-DAY = 24 * 60 * 60 * 1_000_000
+SECOND = 1_000_000
+DAY = 24 * 60 * 60 * SECOND
 
 Stream = Callable[[bytes], None]
 """Takes lines of JSON, each an event; never blocks and never raises."""
@@ -56,14 +60,19 @@ class AuditTrail:
         clock: Clock,
         retention_days: int,
         stream: Stream | None = None,
+        process: str | None = None,
     ) -> None:
+        """`process` names this one among all that share the database; None: there is no other."""
         self._metadata = metadata
         self._activity = activity
         self._clock = clock
         self._retention_days = retention_days
         self._stream = stream
+        self._process = process
+        self._moves_until = 0
         self._waiting: list[AuditRecord] = []
         self._flushing = asyncio.Lock()
+        self._moving = asyncio.Lock()
         self._lost_told = 0
         self.lookup = AuditLookup(metadata=metadata, activity=activity)
         self.lost = 0
@@ -114,36 +123,61 @@ class AuditTrail:
             self._stream(batch.lines)
 
     async def move(self) -> None:
-        """Take what was stored with its effect to the trail."""
-        while True:
-            found = await self._metadata.scan(partial(audit_pending.list_oldest, limit=BATCH_RECORDS))
-            if not found:
-                return
-            events = [decode_event(event) for _, event in found]
-            await self._activity.write(partial(audit.put, rows=_rows(events)))
-            if self._stream is not None:
-                self._stream(_lines(events))
-            keys = [key for key, _ in found]
-            await self._metadata.write(partial(audit_pending.remove, ids=keys))
-            if len(found) < BATCH_RECORDS:
-                return
+        """Take what was stored with its effect to the trail, unless another process does."""
+        async with self._moving:
+            while await self._move_some():
+                pass
+
+    async def _move_some(self) -> bool:
+        """Take a batch; False where nothing is left for this process."""
+        found = await self._metadata.scan(partial(audit_pending.list_oldest, limit=BATCH_RECORDS))
+        if not found:
+            return False
+        if not self._moves_for(MOVER_SECONDS / 2):
+            return await self._become_mover()  # who moved until now may have taken what was found
+        events = [decode_event(event) for _, event in found]
+        await self._activity.write(partial(audit.put, rows=_rows(events)))
+        if not self._moves_for(0):
+            return False  # another process may have it already
+        if self._stream is not None:
+            self._stream(_lines(events))
+        keys = [key for key, _ in found]
+        await self._metadata.write(partial(audit_pending.remove, ids=keys))
+        return len(found) == BATCH_RECORDS
+
+    async def hand_over(self) -> None:
+        """Let another process move events at once: this one stops."""
+        if self._process is not None and self._moves_until:
+            self._moves_until = 0
+            await self._metadata.write(partial(audit_pending.release, process=self._process))
+
+    async def _become_mover(self) -> bool:
+        """Be the one process that moves events from now on; False where another one is."""
+        now = self._clock.now()
+        until = now + MOVER_SECONDS * SECOND
+        assert self._process is not None
+        take = partial(audit_pending.take, process=self._process, now=now, until=until)
+        is_mover = await self._metadata.write(take)
+        self._moves_until = until if is_mover else 0
+        return is_mover
+
+    def _moves_for(self, seconds: float) -> bool:
+        """Tell whether no other process moves events for so long."""
+        return self._process is None or self._clock.now() + seconds * SECOND < self._moves_until
 
     def counts(self) -> dict[str, str]:
         """Return what `openecr status` tells: since the start, records lost and requests of nobody knows whom."""
         return {"audit_lost": str(self.lost), "unauthenticated_requests": str(self.unauthenticated)}
 
-    async def expire(self) -> None:
-        """Forget what is older than the retention, in steps of bounded size."""
+    async def expire(self) -> int:
+        """Forget some of what is older than the retention; return how much: where it is any, there may be more."""
         before = self._clock.now() - self._retention_days * DAY
-        for _ in range(_REMOVALS):
-            removed = await self._activity.write(
-                partial(audit.remove_oldest, before=instant_key(before), limit=_REMOVED_ROWS)
-            )
-            removed += await self._activity.write(
-                partial(audit.remove_oldest_explanations, before=before, limit=_REMOVED_ROWS)
-            )
-            if removed == 0:
-                return
+        removed = await self._activity.write(
+            partial(audit.remove_oldest, before=instant_key(before), limit=_REMOVED_ROWS)
+        )
+        return removed + await self._activity.write(
+            partial(audit.remove_oldest_explanations, before=before, limit=_REMOVED_ROWS)
+        )
 
 
 def _batch(records: Sequence[AuditRecord], *, with_lines: bool) -> _Batch:

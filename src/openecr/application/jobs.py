@@ -4,19 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from openecr.domain.errors import OperatorError
-from openecr.domain.jobs import ClaimedJob, JobStatus, Schedule
+from openecr.domain.jobs import ClaimedJob, JobState, JobStatus, Schedule, is_given_up, pause_seconds
 from openecr.ports.clock import Clock
 from openecr.store import jobs
+from openecr.store.connections import Connection, ConstraintViolated
 from openecr.store.database import Database
 
 SECOND = 1_000_000
-ATTEMPTS_MAX = 10
-"""What is done once, and failed so often, waits for an operator."""
-
-BACK_OFF_MAX_SECONDS = 3600
 ERROR_MAX_CHARACTERS = 500
 CLAIM_MAX_JOBS = 10
-LIST_MAX_JOBS = 1000
+LIST_MAX_JOBS = 200
 
 
 class Jobs:
@@ -34,13 +31,13 @@ class Jobs:
         """Make what is done again and again. `is_alone`: whoever held anything is dead."""
         now = self._clock.now()
         if is_alone:
-            await self._database.write(jobs.release_all)
+            await self._database.write(partial(jobs.release_all, now=now))
         await self._database.write(lambda connection: jobs.ensure(connection, schedules, now=now))
 
     async def claim(self, free: Mapping[str, int], *, worker: str) -> list[ClaimedJob]:
         """Take what is due, at most as many of each kind as `free` says. Cheap where nothing is."""
         now = self._clock.now()
-        if not await self._database.read(partial(jobs.is_due, kinds=free, now=now)):
+        if not await self._database.read(partial(jobs.is_due, kinds=tuple(free), now=now)):
             return []
         claim = partial(
             jobs.claim,
@@ -66,13 +63,13 @@ class Jobs:
 
     async def fail(self, job: ClaimedJob, error: str, *, jitter: float) -> bool:
         """Put off what failed, twice as long each time; `jitter` (0 to 1) spreads those that failed together."""
-        pause_seconds = min(2**job.attempts, BACK_OFF_MAX_SECONDS) * (0.5 + jitter / 2)
+        pause = pause_seconds(job.attempts, job.every_seconds) * (0.5 + jitter / 2)
         put_off = partial(
             jobs.put_off,
             job=job,
-            run_at=self._clock.now() + round(pause_seconds * SECOND),
+            run_at=self._clock.now() + round(pause * SECOND),
             error=error[:ERROR_MAX_CHARACTERS],
-            is_dead=job.every_seconds is None and job.attempts >= ATTEMPTS_MAX,
+            is_dead=is_given_up(job.attempts, job.every_seconds),
         )
         return await self._database.write(put_off)
 
@@ -82,21 +79,34 @@ class Jobs:
 
     # --- operators ---
 
-    async def list(self) -> Sequence[JobStatus]:
-        """Return jobs, at most a thousand."""
-        return await self._database.scan(partial(jobs.list_after, after=0, limit=LIST_MAX_JOBS))
+    async def list(self, state: JobState | None = None, *, after: int = 0) -> Sequence[JobStatus]:
+        """Return a page of jobs, of one state or of all, with ids after `after`."""
+        return await self._database.scan(
+            partial(jobs.list_after, after=after, limit=LIST_MAX_JOBS, state=state)
+        )
 
-    async def enqueue(self, kind: str, *, unique_key: str) -> None:
-        """Add a job, unless an open one has the same key."""
+    async def watch(self, kinds: Iterable[str]) -> Sequence[JobStatus]:
+        """Return the schedules of some kinds, and what an operator has asked for that is not done."""
+        wanted = tuple(kinds)
+        return await self._database.scan(partial(jobs.list_watched, kinds=wanted))
+
+    async def enqueue(self, kind: str) -> None:
+        """Add a job for an operator, or let the one that is there do it."""
         now = self._clock.now()
         await self._database.write(
-            lambda connection: jobs.enqueue(connection, kind, now=now, unique_key=unique_key)
+            lambda connection: jobs.enqueue(connection, kind, now=now, unique_key=jobs.OPERATOR_KEY)
         )
 
     async def retry(self, job_id: int) -> None:
         """Try a dead job again. Raises OperatorError."""
         now = self._clock.now()
-        if not await self._database.write(lambda connection: jobs.retry(connection, job_id, now=now)):
+        try:
+            is_done = await self._database.write(lambda connection: jobs.retry(connection, job_id, now=now))
+        except ConstraintViolated as error:
+            raise OperatorError(
+                message=f"another job waits or runs already that does what job {job_id} did: cancel one of them"
+            ) from error
+        if not is_done:
             raise OperatorError(message=f"no job {job_id} is dead")
 
     async def cancel(self, job_id: int) -> None:
@@ -104,10 +114,24 @@ class Jobs:
         if not await self._database.write(lambda connection: jobs.cancel(connection, job_id)):
             raise OperatorError(message=f"there is no job {job_id} that can be cancelled")
 
-    async def run_now(self, kinds: Iterable[str]) -> int:
-        """Let what waits for its time run at once; return how many jobs."""
+    async def run_now(self, kinds: Iterable[str]) -> Sequence[JobStatus]:
+        """Let what waits run at once, and schedules that run once more; return them as they were.
+
+        The `ended_at` of a schedule becomes another one when a run has ended well that began after this, and its
+        `last_error` is there again when a run has failed.
+        """
         now, wanted = self._clock.now(), tuple(kinds)
-        return await self._database.write(lambda connection: jobs.run_now(connection, wanted, now=now))
+
+        def unit(connection: Connection) -> Sequence[JobStatus]:
+            found = jobs.list_watched(connection, wanted)
+            jobs.run_now(connection, wanted, now=now)
+            return found
+
+        return await self._database.write(unit)
+
+    async def scheduled_kinds(self) -> Sequence[str]:
+        """Return the kinds that begin again and again."""
+        return await self._database.scan(jobs.list_scheduled_kinds)
 
     def _lease_until(self) -> int:
         return self._clock.now() + round(self.lease_seconds * SECOND)

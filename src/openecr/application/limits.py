@@ -28,6 +28,7 @@ class Limits:
     download_link_seconds: int = 60 * 60
     authorization_token_seconds: int = 12 * 60 * 60
     collection_interval_seconds: int = 60
+    job_lease_seconds: int = 60
     scrub_interval_seconds: int = 30 * _DAY_SECONDS
     scrub_bytes_per_second: int = 50 * _MIB
     mount_candidates: int = 16

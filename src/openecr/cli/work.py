@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from openecr.domain.errors import OperatorError
 from openecr.settings import SETTINGS, S3Place
 
 _POLL_SECONDS = 0.5
+_LISTED_MAX = 1000
+_STATES = ("dead", "running", "ready")
 _TOLD_EVERY = 1000
 _S3 = tuple(setting.name for setting in SETTINGS if setting.name.startswith("s3_"))
 COLLECTION = ("purge-repositories", "expire-uploads", "expire-sessions", "collect-blobs", "remove-bytes")
@@ -28,11 +31,15 @@ def jobs() -> None:
 
 
 @jobs.command("list")
+@click.option("--state", type=click.Choice(_STATES), help="Print those of one state only.")
 @_AS_JSON
 @setting_options(only=("data",))
-def list_jobs(*, as_json: bool, **flags: Any) -> None:
-    """Print every job: its id, kind, state, attempts, when it runs, and its last error."""
-    found = _jobs(read_settings(flags).data)
+def list_jobs(*, state: str | None, as_json: bool, **flags: Any) -> None:
+    """Print jobs, dead ones first: id, kind, state, attempts, when each runs, and its last error.
+
+    At most a thousand are printed.
+    """
+    found = _listed(read_settings(flags).data, _STATES if state is None else (state,))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -84,9 +91,10 @@ def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
 @click.command()
 @setting_options(only=("data",))
 def scrub(**flags: Any) -> None:
-    """Read every blob again and compare it with its digest. Ends with status 1 where one is lost.
+    """Read every blob again and compare it with its digest. Ends with status 1 where one is lost or unreadable.
 
-    A lost blob answers 404 until it is uploaded again.
+    A lost blob answers 404 until it is uploaded again. An unreadable one could not be read now: the store failed, or
+    the key of its repository is disabled.
     """
     data = read_settings(flags).data
     report = _run(data, ("scrub",))["scrub"]
@@ -95,7 +103,7 @@ def scrub(**flags: Any) -> None:
     )
     for digest in report["lost"]:
         click.echo(f"lost {digest}")
-    sys.exit(1 if report["lost"] else 0)
+    sys.exit(1 if report["lost"] or report["unreadable"] else 0)
 
 
 @click.group()
@@ -114,9 +122,8 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
     """
     data = read_settings(flags).data
     if remove_orphans:
-        _ask(data, "remove-orphans")
-        while any(job["kind"] == "remove-orphans" and job["state"] != "dead" for job in _jobs(data)):
-            time.sleep(_POLL_SECONDS)
+        begun = _ask(data, "remove-orphans")
+        _follow(data, ("remove-orphans",), begun["patience_seconds"], until=lambda found: not found)
         _run(data, ("remove-bytes",))
     report = _run(data, ("audit-blobs",))["audit-blobs"]
     click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
@@ -177,24 +184,57 @@ def worker(**flags: Any) -> None:
 
 
 def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Let schedules run now, wait until each has ended once more, and return their payloads by kind."""
-    from openecr.adapters.clocks import SystemClock
+    """Let schedules run now, wait until each has ended once more, and return their payloads by kind.
 
-    begun_at = SystemClock().now()
-    _ask(data, "run", kinds=kinds)
+    Raises OperatorError where one fails, or nobody works.
+    """
+    begun = _ask(data, "run", kinds=kinds)
+    before = {job["kind"]: job["ended_at"] for job in begun["jobs"]}
+
+    def have_ended(found: Mapping[str, dict[str, Any]]) -> bool:
+        return all(found[kind]["ended_at"] != before[kind] for kind in kinds)
+
+    found = _follow(data, kinds, begun["patience_seconds"], until=have_ended)
+    return {kind: found[kind]["payload"] for kind in kinds}
+
+
+def _follow(
+    data: Path,
+    kinds: tuple[str, ...],
+    patience_seconds: float,
+    *,
+    until: Callable[[Mapping[str, dict[str, Any]]], bool],
+) -> Mapping[str, dict[str, Any]]:
+    """Look at jobs until they stand as wanted. Whoever works on one renews its lease, or has it end."""
+    seen: Mapping[str, dict[str, Any]] = {}
+    seen_at = time.monotonic()
     while True:
-        found = {job["kind"]: job for job in _jobs(data) if job["every_seconds"] is not None}
-        if all((found[kind]["ended_at"] or 0) >= begun_at for kind in kinds):
-            return {kind: found[kind]["payload"] for kind in kinds}
-        for kind in kinds:
-            if found[kind]["last_error"] is not None:
-                click.echo(f"{kind}: {found[kind]['last_error']}", err=True)
+        found = {job["kind"]: job for job in _ask(data, "watch", kinds=kinds)["jobs"]}
+        if until(found):
+            return found
+        for kind, job in found.items():
+            if job["last_error"] is not None:
+                raise OperatorError(
+                    message=f"{kind} has failed: {job['last_error']} (it is tried again at {_instant(job['run_at'])})"
+                )
+        if found != seen:
+            seen, seen_at = found, time.monotonic()
+        elif time.monotonic() - seen_at > patience_seconds:
+            raise OperatorError(
+                message=f"nobody has worked on {', '.join(found)} for {patience_seconds:.0f} seconds: "
+                "is there a worker (`serve --worker`, or `openecr worker`)?"
+            )
         time.sleep(_POLL_SECONDS)
 
 
-def _jobs(data: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _ask(data, "list")["jobs"]
-    return found
+def _listed(data: Path, states: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for state in states:
+        after = 0
+        while len(found) < _LISTED_MAX and (page := _ask(data, "list", state=state, after=after)["jobs"]):
+            found += page
+            after = page[-1]["id"]
+    return found[:_LISTED_MAX]
 
 
 def _ask(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words

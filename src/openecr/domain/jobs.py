@@ -4,6 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+ATTEMPTS_MAX = 10
+"""What is done once, and failed so often, waits for an operator."""
+
+TAKEN_OVER_AT_ONCE = 2
+"""So many attempts may end with the death of their worker before the job rests: it may be what kills them."""
+
+_BACK_OFF_MAX_SECONDS = 3600
+_INTERVALS_MAX = 4
+"""A schedule that failed rests for so many of its intervals at most: what it needs may soon be back."""
+
 
 class JobState(Enum):
     """How a job stands."""
@@ -23,6 +33,8 @@ class ClaimedJob:
     payload: Mapping[str, object]
     attempts: int
     token: int
+    run_at: int
+    """As it was at the claim: where it is another at the end, somebody has asked for one more run meanwhile."""
     every_seconds: int | None = None
 
 
@@ -40,6 +52,7 @@ class JobStatus:
     every_seconds: int | None
     ended_at: int | None
     worker: str | None
+    lease_until: int | None
     last_error: str | None
 
 
@@ -50,3 +63,16 @@ class Schedule:
     kind: str
     every_seconds: int
     first_seconds: int = 0
+
+
+def pause_seconds(attempts: int, every_seconds: int | None) -> float:
+    """Return how long a job rests that failed so often in succession: twice as long each time, up to a bound."""
+    bound = _BACK_OFF_MAX_SECONDS
+    if every_seconds is not None:
+        bound = min(bound, max(every_seconds * _INTERVALS_MAX, 1))
+    return min(2.0 ** min(attempts, _BACK_OFF_MAX_SECONDS.bit_length()), bound)
+
+
+def is_given_up(attempts: int, every_seconds: int | None) -> bool:
+    """Tell whether a job that failed so often is left to an operator."""
+    return every_seconds is None and attempts >= ATTEMPTS_MAX

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import anyio
 import anyio.abc
 import structlog
 
-from openecr.application.jobs import ATTEMPTS_MAX, Jobs
+from openecr.application.jobs import Jobs
 from openecr.domain.errors import Unavailable
 from openecr.domain.jobs import ClaimedJob, Schedule
 from openecr.ports.ids import Ids
@@ -33,10 +34,15 @@ class Run:
         self.job = job
         self.payload: dict[str, object] = dict(job.payload)
         self.is_lost = False
+        self._saving = asyncio.Lock()
 
     async def save(self) -> bool:
-        """Hold the job for longer and keep its payload; False where another worker has it."""
-        self.is_lost = self.is_lost or not await self._jobs.hold(self.job, self.payload)
+        """Hold the job for longer and keep its payload; False where another worker has it.
+
+        One after the other: the last payload stays. Raises PayloadTooLarge.
+        """
+        async with self._saving:
+            self.is_lost = self.is_lost or not await self._jobs.hold(self.job, self.payload)
         return not self.is_lost
 
 
@@ -103,8 +109,10 @@ class Worker:
         while True:
             try:
                 await self._jobs.ensure(schedules, is_alone=is_alone)
-            except Unavailable as error:
-                _LOG.warning("background work waits for the database", context=error.context)
+            except DatabaseFailed:
+                raise
+            except Exception as error:  # noqa: BLE001 -- background work never stops the server
+                _tell("background work cannot begin yet", error)
                 await asyncio.sleep(self._poll_seconds)
             else:
                 return
@@ -113,8 +121,10 @@ class Worker:
         free = {kind.name: kind.concurrency for kind in self._kinds.values()}
         try:
             claimed = await self._jobs.claim(free, worker=self.name)
-        except Unavailable as error:
-            _LOG.warning("no job can be claimed", context=error.context)
+        except DatabaseFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 -- background work never stops the server
+            _tell("no job can be claimed", error)
             return
         for job in claimed:
             group.start_soon(self._work, Run(self._jobs, job))
@@ -122,48 +132,56 @@ class Worker:
     async def _work(self, run: Run) -> None:
         """Run one job to its end, whatever that is. Raises DatabaseFailed alone."""
         try:
-            error = await self._attempt(run)
-            if run.is_lost:
-                _LOG.warning("a job was lost to another worker", kind=run.job.kind, job=run.job.id)
-            elif error is None:
-                await self._complete(run)
-            else:
-                jitter = self._ids.token(1)[0] / _JITTER_STEPS
-                await self._jobs.fail(run.job, error, jitter=jitter)
-        except Unavailable as unavailable:
-            # Its lease ends, and it is claimed again.
-            _LOG.warning("a job's end could not be stored", kind=run.job.kind, context=unavailable.context)
+            await self._end(run, await self._attempt(run))
+        except* DatabaseFailed:
+            raise
+        except* Exception as errors:  # noqa: BLE001 -- its lease ends, and it is claimed again
+            for error in errors.exceptions:
+                _tell("a job's end could not be stored", error, kind=run.job.kind, job=run.job.id)
         else:
             self._has_room.set()  # what waits behind it need not wait for the next look
 
-    async def _complete(self, run: Run) -> None:
-        if run.payload != run.job.payload and not await run.save():
-            return
-        await self._jobs.complete(run.job)
+    async def _end(self, run: Run, error: str | None) -> None:
+        if run.is_lost:
+            _LOG.warning("a job was lost to another worker", kind=run.job.kind, job=run.job.id)
+        elif error is None:
+            await self._jobs.complete(run.job)
+        else:
+            jitter = self._ids.token(1)[0] / _JITTER_STEPS
+            await self._jobs.fail(run.job, error, jitter=jitter)
 
     async def _attempt(self, run: Run) -> str | None:
-        """Return what went wrong, if anything did."""
-        if run.job.every_seconds is None and run.job.attempts > ATTEMPTS_MAX:
-            return "every worker that tried it died"
-        error: str | None = None
+        """Run the handler and keep its last payload. Return what went wrong, if anything did."""
+        failure: str | None = None
+        try:
+            await self._handle(run)
+            if run.payload != run.job.payload and not run.is_lost:
+                await run.save()
+        except* DatabaseFailed:
+            raise
+        except* Exception as errors:  # noqa: BLE001 -- one job never stops another
+            _LOG.exception("background work failed", kind=run.job.kind, job=run.job.id)
+            failure = _described(errors)
+        return failure
+
+    async def _handle(self, run: Run) -> None:
+        """Run the handler, and hold its job meanwhile. Whatever held it has ended afterwards."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run, group.cancel_scope)
-            try:
-                await self._kinds[run.job.kind].run(run)
-            except DatabaseFailed:
-                raise
-            except Exception as failure:  # noqa: BLE001 -- one job never stops another
-                _LOG.exception("background work failed", kind=run.job.kind, job=run.job.id)
-                error = repr(failure)
+            await self._kinds[run.job.kind].run(run)
             group.cancel_scope.cancel()
-        return error
 
     async def _hold(self, run: Run, scope: anyio.CancelScope) -> None:
         while True:
             await asyncio.sleep(self._jobs.lease_seconds / _RENEWALS)
-            with suppress(Unavailable):  # there are more renewals before the lease ends
-                if not await run.save():
-                    scope.cancel()
+            # On its way it cannot be stopped: whoever goes on while it is would be overtaken by it.
+            with anyio.move_on_after(_RELEASE_SECONDS, shield=True):
+                try:
+                    await run.save()
+                except Unavailable as error:  # there are more renewals before the lease ends
+                    _tell("a lease could not be renewed", error, kind=run.job.kind, job=run.job.id)
+            if run.is_lost:
+                scope.cancel()
 
     async def _release(self) -> None:
         with (
@@ -172,3 +190,18 @@ class Worker:
             suppress(DatabaseFailed, Unavailable),
         ):
             await self._jobs.release(self.name)
+
+
+def _tell(what: str, error: BaseException, **named: object) -> None:
+    """Log what passes by itself in a line, and anything else with where it came from."""
+    if isinstance(error, Unavailable):
+        _LOG.warning(what, context=error.context, **named)
+    else:
+        _LOG.error(what, exc_info=error, **named)
+
+
+def _described(error: Exception) -> str:
+    """Return what went wrong: the first of several."""
+    if not isinstance(error, ExceptionGroup):
+        return repr(error)
+    return _described(cast("ExceptionGroup[Exception]", error).exceptions[0])

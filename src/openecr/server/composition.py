@@ -84,7 +84,8 @@ async def compose(
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
-        trail = _trail(settings, databases, clock, stack)
+        trail = _trail(settings, databases, clock, ids, stack)
+        stack.push_async_callback(_hand_over, trail)
         stack.push_async_callback(_flush, pull_times, key_uses, trail)
         use_cases = UseCases(
             database=metadata,
@@ -114,7 +115,7 @@ async def compose(
             collection=Collection(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
-            jobs=Jobs(database=metadata, clock=clock),
+            jobs=Jobs(database=metadata, clock=clock, lease_seconds=max(limits.job_lease_seconds, 1)),
             kms=use_cases.kms,
             scrubbing=use_cases.scrubbing,
             sealing=use_cases.sealing if settings.storage_encrypt_at_rest else None,
@@ -140,13 +141,16 @@ def _explanations(
     )
 
 
-def _trail(settings: Settings, databases: Databases, clock: Clock, stack: AsyncExitStack) -> AuditTrail:
+def _trail(
+    settings: Settings, databases: Databases, clock: Clock, ids: Ids, stack: AsyncExitStack
+) -> AuditTrail:
     return AuditTrail(
         metadata=databases.metadata,
         activity=databases.activity,
         clock=clock,
         retention_days=settings.audit_retention_days,
         stream=_stream(settings, stack),
+        process=None if settings.database is None else ids.uuid(),
     )
 
 
@@ -157,6 +161,11 @@ def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
     stream = AuditStream(settings.audit_stream)
     stack.callback(stream.close)
     return stream
+
+
+async def _hand_over(trail: AuditTrail) -> None:
+    with suppress(DatabaseFailed, Unavailable):
+        await trail.hand_over()
 
 
 async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:

@@ -57,7 +57,7 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     )
     return (
         *collection,
-        Kind(name="audit-retention", run=_alone(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
+        Kind(name="audit-retention", run=_until_done(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",
             run=_walk(resumed, parts.scrubbing.step),

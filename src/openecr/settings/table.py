@@ -221,7 +221,8 @@ SETTINGS: tuple[Setting, ...] = (
         default_text="none",
         check=check_path,
         description="File to which every event of the audit trail is appended as a line of JSON; `-` is standard "
-        "output. It may be renamed at any time: the next events make a new one.",
+        "output. It may be renamed at any time: the next events make a new one. Of the processes of one database one "
+        "writes each event: give it to all of them, to `openecr worker` too.",
     ),
     Setting(
         name="tokens_end_with_session",

@@ -20,6 +20,7 @@ JOBS = Table(
     Column("state", TEXT, nullable=False),
     Column("attempts", BIG, nullable=False),
     Column("created_at", BIG, nullable=False),
+    # When it is due. Of a job that runs it stays as it was when it was claimed; any other value asks for one more run.
     Column("run_at", BIG, nullable=False),
     # How long after its end it begins again; NULL: it is done once.
     Column("every_seconds", BIG),
@@ -33,7 +34,9 @@ JOBS = Table(
     Index(
         "uq_jobs_open", "kind", "unique_key", unique=True, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN
     ),
-    Index("ix_jobs_ready", "run_at", sqlite_where=_IS_READY, postgresql_where=_IS_READY),
+    Index(
+        "ix_jobs_ready_of_kind", "kind", "run_at", "id", sqlite_where=_IS_READY, postgresql_where=_IS_READY
+    ),
     Index("ix_jobs_running", "lease_until", sqlite_where=_IS_RUNNING, postgresql_where=_IS_RUNNING),
     sqlite_autoincrement=True,
     sqlite_strict=True,

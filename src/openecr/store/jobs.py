@@ -1,11 +1,23 @@
-"""Jobs: enqueued in the transaction of their cause, claimed under a lease, ended by whoever still holds them."""
+"""Jobs: enqueued in the transaction of their cause, claimed under a lease, ended by whoever still holds them.
+
+While a job runs, its `run_at` stays as its holder found it. Whoever asks for one more run changes it, and the holder's
+end lets the job run again.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Text, and_, bindparam, case, delete, func, literal_column, or_, select, text, update
 
-from openecr.domain.jobs import ClaimedJob, JobState, JobStatus, Schedule
+from openecr.domain.jobs import (
+    TAKEN_OVER_AT_ONCE,
+    ClaimedJob,
+    JobState,
+    JobStatus,
+    Schedule,
+    is_given_up,
+    pause_seconds,
+)
 from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, insert_or_ignore, is_one_of, skipping_locked
 from openecr.store.job_tables import JOBS
@@ -14,7 +26,13 @@ from openecr.store.tables import BIG
 
 PAYLOAD_MAX_BYTES = 64 * 1024
 SCHEDULE_KEY = "schedule"
+OPERATOR_KEY = "operator"
+"""Of what an operator asks for."""
+
 SECOND = 1_000_000
+DIED = "its worker died"
+_HELD_MAX = 1000
+"""So many jobs that run are looked through at most."""
 
 _J = JOBS.c
 _COLUMNS = (
@@ -29,12 +47,16 @@ _COLUMNS = (
     "token",
 )
 _NOW = bindparam("now", type_=BIG)
-_IS_DUE = or_(
-    and_(_J.state == "ready", _J.run_at <= _NOW),
-    and_(_J.state == "running", _J.lease_until <= _NOW),  # its worker has died, or stands still
-)
-_IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _J.state == "running")
+# As constants of the text: a plan for any parameter could not use the indexes of a state.
+_READY = _J.state == literal_column("'ready'")
+_RUNNING = _J.state == literal_column("'running'")
+_OPEN = text("state IN ('ready', 'running') AND unique_key IS NOT NULL")
+_IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _RUNNING)
+_IS_AS_CLAIMED = _J.run_at == bindparam("held_run_at", type_=BIG)
 _FREE = {"worker": None, "lease_until": None}
+_NEW_RUN_AT = bindparam("new_run_at", type_=BIG)
+_ANOTHER_RUN_AT = case((_J.run_at < _NEW_RUN_AT, _NEW_RUN_AT), else_=_J.run_at + 1)
+_DUE_COLUMNS = (_J.id, _J.kind, _J.payload, _J.attempts, _J.token, _J.run_at, _J.every_seconds)
 
 ADD = insert_or_ignore(JOBS, conflict=(), columns=_COLUMNS)
 SET_INTERVAL = Statement(
@@ -42,15 +64,32 @@ SET_INTERVAL = Statement(
     .where(_J.kind == bindparam("the_kind"), _J.unique_key == SCHEDULE_KEY, _J.state != "dead")
     .values(every_seconds=bindparam("new_every_seconds"))
 )
-IS_DUE = Statement(select(_J.id).where(_IS_DUE, is_one_of(_J.kind, "kinds")).limit(1))
-COUNT_RUNNING = Statement(
-    select(_J.kind, func.count()).where(_J.state == "running", _J.lease_until > _NOW).group_by(_J.kind)
+BRING_FORWARD = Statement(
+    update(JOBS)
+    .where(_J.kind == bindparam("the_kind"), _J.unique_key == SCHEDULE_KEY, _READY, _J.run_at > _NEW_RUN_AT)
+    .values(run_at=_NEW_RUN_AT)
 )
-LIST_DUE = skipping_locked(
-    select(_J.id, _J.kind, _J.payload, _J.attempts, _J.token, _J.every_seconds)
-    .where(_IS_DUE, is_one_of(_J.kind, "kinds"))
+IS_READY = Statement(select(_J.id).where(_READY, _J.run_at <= _NOW, is_one_of(_J.kind, "kinds")).limit(1))
+IS_LAPSED = Statement(
+    select(_J.id).where(_RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds")).limit(1)
+)
+COUNT_RUNNING = Statement(
+    select(_J.kind, func.count()).where(_RUNNING, _J.lease_until > _NOW).group_by(_J.kind)
+)
+LIST_READY = skipping_locked(
+    select(*_DUE_COLUMNS)
+    .where(_J.kind == bindparam("the_kind"), _READY, _J.run_at <= _NOW)
     .order_by(_J.run_at, _J.id)
     .limit(bindparam("limit"))
+)
+LIST_LAPSED = skipping_locked(  # their workers have died, or stand still
+    select(*_DUE_COLUMNS)
+    .where(_RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds"))
+    .order_by(_J.lease_until, _J.id)
+    .limit(bindparam("limit"))
+)
+LIST_RUNNING = Statement(
+    select(*_DUE_COLUMNS).where(_RUNNING).order_by(_J.lease_until, _J.id).limit(_HELD_MAX)
 )
 TAKE = Statement(
     update(JOBS)
@@ -66,12 +105,19 @@ TAKE = Statement(
 RENEW = Statement(
     update(JOBS)
     .where(_IS_HELD)
-    .values(lease_until=bindparam("new_lease_until"), payload=bindparam("new_payload"))
+    .values(
+        lease_until=bindparam("new_lease_until"),
+        # Where it is to be done once more, the payload is the next run's already.
+        payload=case(
+            (or_(_J.every_seconds.is_not(None), _IS_AS_CLAIMED), bindparam("new_payload", type_=Text())),
+            else_=_J.payload,
+        ),
+    )
 )
-REMOVE = Statement(delete(JOBS).where(_IS_HELD, _J.every_seconds.is_(None)))
+REMOVE = Statement(delete(JOBS).where(_IS_HELD, _IS_AS_CLAIMED, _J.every_seconds.is_(None)))
 BEGIN_AGAIN = Statement(
     update(JOBS)
-    .where(_IS_HELD)
+    .where(_IS_HELD, _IS_AS_CLAIMED)
     .values(
         state="ready",
         attempts=0,
@@ -80,6 +126,11 @@ BEGIN_AGAIN = Statement(
         last_error=None,
         **_FREE,
     )
+)
+RUN_AGAIN = Statement(
+    update(JOBS)
+    .where(_IS_HELD)
+    .values(state="ready", attempts=0, run_at=_NEW_RUN_AT, last_error=None, **_FREE)
 )
 PUT_OFF = Statement(
     update(JOBS)
@@ -93,27 +144,41 @@ PUT_OFF = Statement(
 )
 RELEASE = Statement(
     update(JOBS)
-    .where(_J.worker == bindparam("the_worker"), _J.state == "running")
+    .where(_J.worker == bindparam("the_worker"), _RUNNING)
     .values(state="ready", attempts=_J.attempts - 1, **_FREE)
 )
-RELEASE_ALL = Statement(update(JOBS).where(_J.state == "running").values(state="ready", **_FREE))
+GIVE_BACK = Statement(update(JOBS).where(_IS_HELD).values(state="ready", **_FREE))
+_STATUS = select(
+    _J.id,
+    _J.kind,
+    _J.unique_key,
+    _J.payload,
+    _J.state,
+    _J.attempts,
+    _J.run_at,
+    _J.every_seconds,
+    _J.ended_at,
+    _J.worker,
+    _J.lease_until,
+    _J.last_error,
+)
 LIST = Statement(
-    select(
-        _J.id,
-        _J.kind,
-        _J.unique_key,
-        _J.payload,
-        _J.state,
-        _J.attempts,
-        _J.run_at,
-        _J.every_seconds,
-        _J.ended_at,
-        _J.worker,
-        _J.last_error,
-    )
-    .where(_J.id > bindparam("after", type_=BIG))
+    _STATUS.where(_J.id > bindparam("after", type_=BIG)).order_by(_J.id).limit(bindparam("limit"))
+)
+LIST_OF_STATE = Statement(
+    _STATUS.where(_J.state == bindparam("the_state"), _J.id > bindparam("after", type_=BIG))
     .order_by(_J.id)
     .limit(bindparam("limit"))
+)
+LIST_WATCHED = Statement(
+    _STATUS.where(
+        is_one_of(_J.kind, "kinds"),
+        or_(_J.unique_key == SCHEDULE_KEY, _J.unique_key == OPERATOR_KEY),
+        _OPEN,
+    )
+)
+LIST_SCHEDULED_KINDS = Statement(
+    select(_J.kind).where(_J.unique_key == SCHEDULE_KEY, _J.every_seconds.is_not(None)).order_by(_J.kind)
 )
 RETRY = Statement(
     update(JOBS)
@@ -123,8 +188,18 @@ RETRY = Statement(
 CANCEL = Statement(delete(JOBS).where(_J.id == bindparam("job_id"), _J.every_seconds.is_(None)))
 RUN_NOW = Statement(
     update(JOBS)
-    .where(is_one_of(_J.kind, "kinds"), _J.state == "ready", _J.run_at > bindparam("new_run_at"))
-    .values(run_at=bindparam("new_run_at"))
+    .where(is_one_of(_J.kind, "kinds"), _READY)
+    .values(run_at=case((_J.run_at > _NEW_RUN_AT, _NEW_RUN_AT), else_=_J.run_at), attempts=0, last_error=None)
+)
+SCHEDULE_AGAIN = Statement(
+    update(JOBS)
+    .where(is_one_of(_J.kind, "kinds"), _RUNNING, _J.every_seconds.is_not(None))
+    .values(run_at=_ANOTHER_RUN_AT, last_error=None)
+)
+ENQUEUE_AGAIN = Statement(
+    update(JOBS)
+    .where(_J.kind == bindparam("the_kind"), _J.unique_key == bindparam("the_key"), _RUNNING)
+    .values(run_at=_ANOTHER_RUN_AT, payload=bindparam("new_payload"))
 )
 
 
@@ -136,13 +211,16 @@ def enqueue(
     payload: Mapping[str, object] | None = None,
     unique_key: str | None = None,
 ) -> bool:
-    """Add a job; False where an open one of this kind has the same key. Call it in the transaction of the cause."""
-    text = _encoded(payload or {})
+    """Add a job; False where an open one of this kind has the same key. Call it in the transaction of the cause.
+
+    The open one does it too: where it waits, when it runs; where it runs, by one more run with this payload.
+    """
+    text_of_payload = _encoded(payload or {})
     added = connection.execute(
         ADD,
         kind=kind,
         unique_key=unique_key,
-        payload=text,
+        payload=text_of_payload,
         state="ready",
         attempts=0,
         created_at=now,
@@ -150,11 +228,18 @@ def enqueue(
         every_seconds=None,
         token=0,
     )
+    if added == 0:
+        connection.execute(
+            ENQUEUE_AGAIN, the_kind=kind, the_key=unique_key, new_run_at=now, new_payload=text_of_payload
+        )
     return added > 0
 
 
 def ensure(connection: Connection, schedules: Iterable[Schedule], *, now: int) -> None:
-    """Make the jobs that begin again and again, or set how often they do."""
+    """Make the jobs that begin again and again, or set how often they do.
+
+    None waits for longer than its interval: neither for one that was longer, nor for what a wrong clock has said.
+    """
     for schedule in schedules:
         connection.execute(
             ADD,
@@ -169,11 +254,17 @@ def ensure(connection: Connection, schedules: Iterable[Schedule], *, now: int) -
             token=0,
         )
         connection.execute(SET_INTERVAL, the_kind=schedule.kind, new_every_seconds=schedule.every_seconds)
+        longest = max(schedule.every_seconds, schedule.first_seconds)
+        connection.execute(BRING_FORWARD, the_kind=schedule.kind, new_run_at=now + longest * SECOND)
 
 
 def is_due(connection: Connection, kinds: Iterable[str], *, now: int) -> bool:
-    """Tell whether there may be something of these kinds to claim: one cheap question, asked often."""
-    return connection.fetch_one(IS_DUE, now=now, kinds=as_list(kinds)) is not None
+    """Tell whether there may be something to claim of some kinds: cheap, and asked often."""
+    asked = as_list(sorted(kinds))
+    return any(
+        connection.fetch_one(statement, now=now, kinds=asked) is not None
+        for statement in (IS_READY, IS_LAPSED)
+    )
 
 
 def claim(
@@ -185,27 +276,53 @@ def claim(
     lease_until: int,
     limit: int,
 ) -> list[ClaimedJob]:
-    """Take due jobs, the oldest first; of each kind no more than `free` says may run at one time, anywhere."""
+    """Take due jobs; of each kind the oldest, and no more than `free` says may run at one time, anywhere.
+
+    Kinds take turns, so that none waits behind another's backlog. What a dead worker held comes first, unless it rests
+    because it may be what kills them.
+    """
     running = {row[0]: row[1] for row in connection.fetch_all(COUNT_RUNNING, now=now)}
-    left = {kind: count - running.get(kind, 0) for kind, count in free.items()}
-    kinds = as_list(sorted(kind for kind, count in left.items() if count > 0))
-    claimed: list[ClaimedJob] = []
-    for row in connection.fetch_all(LIST_DUE, now=now, kinds=kinds, limit=limit):
-        job = ClaimedJob(
-            id=row[0],
-            kind=row[1],
-            payload=json.loads(row[2]),
-            attempts=row[3] + 1,
-            token=row[4] + 1,
-            every_seconds=row[5],
-        )
-        if left[job.kind] > 0:
-            left[job.kind] -= 1
-            connection.execute(
-                TAKE, job_id=job.id, held=job.token - 1, new_worker=worker, new_lease_until=lease_until
-            )
-            claimed.append(job)
-    return claimed
+    room = {kind: free[kind] - running.get(kind, 0) for kind in sorted(free)}
+    waiting = {kind: list[Row]() for kind, count in room.items() if count > 0}
+    for row in connection.fetch_all(LIST_LAPSED, now=now, kinds=as_list(waiting), limit=limit):
+        if not _rest(connection, row, now=now):
+            waiting[row[1]].append(row)
+    for kind, rows in waiting.items():
+        if len(rows) < room[kind]:
+            most = min(room[kind] - len(rows), limit)
+            rows.extend(connection.fetch_all(LIST_READY, now=now, the_kind=kind, limit=most))
+    turns = [
+        (turn, row[5], row) for kind, rows in waiting.items() for turn, row in enumerate(rows[: room[kind]])
+    ]
+    turns.sort(key=lambda each: each[:2])
+    return [_take(connection, row, worker=worker, lease_until=lease_until) for _, _, row in turns[:limit]]
+
+
+def _take(connection: Connection, row: Row, *, worker: str, lease_until: int) -> ClaimedJob:
+    job_id, kind, payload, attempts, token, run_at, every_seconds = row
+    connection.execute(TAKE, job_id=job_id, held=token, new_worker=worker, new_lease_until=lease_until)
+    return ClaimedJob(
+        id=job_id,
+        kind=kind,
+        payload=json.loads(payload),
+        attempts=attempts + 1,
+        token=token + 1,
+        run_at=run_at,
+        every_seconds=every_seconds,
+    )
+
+
+def _rest(connection: Connection, row: Row, *, now: int) -> bool:
+    """Put off what has ended with its worker's death too often; False where it may be taken over at once."""
+    job_id, _, _, attempts, token, _, every_seconds = row
+    if attempts <= TAKEN_OVER_AT_ONCE:
+        return False
+    state = JobState.DEAD if is_given_up(attempts, every_seconds) else JobState.READY
+    run_at = now + round(pause_seconds(attempts, every_seconds) * SECOND)
+    connection.execute(
+        PUT_OFF, job_id=job_id, held=token, new_state=state.value, new_run_at=run_at, new_error=DIED
+    )
+    return True
 
 
 def renew(
@@ -217,6 +334,7 @@ def renew(
             RENEW,
             job_id=job.id,
             held=job.token,
+            held_run_at=job.run_at,
             new_lease_until=lease_until,
             new_payload=_encoded(payload),
         )
@@ -225,19 +343,18 @@ def renew(
 
 
 def complete(connection: Connection, job: ClaimedJob, *, now: int) -> bool:
-    """End a job that is done; False where it is lost."""
-    if job.every_seconds is None:
-        return connection.execute(REMOVE, job_id=job.id, held=job.token) > 0
-    return (
-        connection.execute(
-            BEGIN_AGAIN,
-            job_id=job.id,
-            held=job.token,
-            new_run_at=now + job.every_seconds * SECOND,
-            new_ended_at=now,
-        )
-        > 0
+    """End a job that is done, unless one more run was asked for; False where it is lost."""
+    return _end(connection, job, now=now) or (
+        connection.execute(RUN_AGAIN, job_id=job.id, held=job.token, new_run_at=now) > 0
     )
+
+
+def _end(connection: Connection, job: ClaimedJob, *, now: int) -> bool:
+    held = {"job_id": job.id, "held": job.token, "held_run_at": job.run_at}
+    if job.every_seconds is None:
+        return connection.execute(REMOVE, **held) > 0
+    run_at = now + job.every_seconds * SECOND
+    return connection.execute(BEGIN_AGAIN, **held, new_run_at=run_at, new_ended_at=now) > 0
 
 
 def put_off(connection: Connection, job: ClaimedJob, *, run_at: int, error: str, is_dead: bool) -> bool:
@@ -261,18 +378,35 @@ def release(connection: Connection, worker: str) -> int:
     return connection.execute(RELEASE, the_worker=worker)
 
 
-def release_all(connection: Connection) -> int:
-    """Give back everything: no other worker can be alive."""
-    return connection.execute(RELEASE_ALL)
+def release_all(connection: Connection, *, now: int) -> None:
+    """Give back everything: no other worker can be alive. What may have killed its worker rests for a while."""
+    for row in connection.fetch_all(LIST_RUNNING):
+        if not _rest(connection, row, now=now):
+            connection.execute(GIVE_BACK, job_id=row[0], held=row[4])
 
 
-def list_after(connection: Connection, *, after: int, limit: int) -> Sequence[JobStatus]:
+def list_after(
+    connection: Connection, *, after: int, limit: int, state: JobState | None = None
+) -> Sequence[JobStatus]:
     """Return jobs in the order of their ids."""
-    return [_status(row) for row in connection.fetch_all(LIST, after=after, limit=limit)]
+    if state is None:
+        return [_status(row) for row in connection.fetch_all(LIST, after=after, limit=limit)]
+    rows = connection.fetch_all(LIST_OF_STATE, the_state=state.value, after=after, limit=limit)
+    return [_status(row) for row in rows]
+
+
+def list_watched(connection: Connection, kinds: Iterable[str]) -> Sequence[JobStatus]:
+    """Return the schedules of some kinds, and what an operator has asked for that is not done."""
+    return [_status(row) for row in connection.fetch_all(LIST_WATCHED, kinds=as_list(sorted(kinds)))]
+
+
+def list_scheduled_kinds(connection: Connection) -> Sequence[str]:
+    """Return the kinds that begin again and again, in their order."""
+    return [str(row[0]) for row in connection.fetch_all(LIST_SCHEDULED_KINDS)]
 
 
 def retry(connection: Connection, job_id: int, *, now: int) -> bool:
-    """Let a dead job be tried again; False where there is none."""
+    """Let a dead job be tried again; False where there is none. Raises ConstraintViolated where an open one does it."""
     return connection.execute(RETRY, job_id=job_id, new_run_at=now) > 0
 
 
@@ -281,19 +415,30 @@ def cancel(connection: Connection, job_id: int) -> bool:
     return connection.execute(CANCEL, job_id=job_id) > 0
 
 
-def run_now(connection: Connection, kinds: Iterable[str], *, now: int) -> int:
-    """Let jobs that wait for their time run at once; return how many."""
-    return connection.execute(RUN_NOW, kinds=as_list(sorted(kinds)), new_run_at=now)
+def run_now(connection: Connection, kinds: Iterable[str], *, now: int) -> None:
+    """Let what waits run at once, as if it had not failed, and what begins again and again and runs, once more."""
+    asked = as_list(sorted(kinds))
+    connection.execute(RUN_NOW, kinds=asked, new_run_at=now)
+    connection.execute(SCHEDULE_AGAIN, kinds=asked, new_run_at=now)
+
+
+class PayloadTooLarge(ValueError):
+    """A payload names things, it does not hold them."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a job's payload is larger than {PAYLOAD_MAX_BYTES} bytes")
 
 
 def _encoded(payload: Mapping[str, object]) -> str:
-    text = json.dumps(payload)
-    assert len(text) <= PAYLOAD_MAX_BYTES, "payloads name things, they do not hold them"
-    return text
+    encoded = json.dumps(payload)
+    if len(encoded) > PAYLOAD_MAX_BYTES:
+        raise PayloadTooLarge
+    return encoded
 
 
 def _status(row: Row) -> JobStatus:
-    job_id, kind, unique_key, payload, state, attempts, run_at, every_seconds, ended_at, worker, error = row
+    job_id, kind, unique_key, payload, state, attempts, run_at, every_seconds, ended_at, *held = row
+    worker, lease_until, error = held
     return JobStatus(
         id=job_id,
         kind=kind,
@@ -305,5 +450,6 @@ def _status(row: Row) -> JobStatus:
         every_seconds=every_seconds,
         ended_at=ended_at,
         worker=worker,
+        lease_until=lease_until,
         last_error=error,
     )

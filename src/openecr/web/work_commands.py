@@ -9,17 +9,26 @@ import msgspec
 from openecr.application.collection import Collection
 from openecr.application.jobs import Jobs
 from openecr.domain.errors import OperatorError
-from openecr.domain.jobs import JobStatus
+from openecr.domain.jobs import JobState, JobStatus
 
 REMOVE_ORPHANS = "remove-orphans"
 
 
-class WorkCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`job` is for the commands on one job, `kinds` for those on all of some kinds."""
+PAYLOAD_TOLD_MAX_BYTES = 2048
+"""Longer ones are left out of lists: an answer is a line of bounded length."""
 
-    command: Literal["list", "retry", "cancel", "run", "garbage", "remove-orphans"]
+_PATIENCE_SECONDS = 10
+"""So much longer than a lease it may take until somebody works on what is due."""
+
+
+class WorkCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`job` is for the commands on one job, `kinds` for those on all of some kinds; `state` and `after` page a list."""
+
+    command: Literal["list", "watch", "retry", "cancel", "run", "garbage", "remove-orphans"]
     job: int = 0
     kinds: tuple[str, ...] = ()
+    state: Literal["ready", "running", "dead"] | None = None
+    after: int = 0
 
 
 class WorkCommands:
@@ -35,28 +44,51 @@ class WorkCommands:
         """Do it, and return what is told. Raises OperatorError."""
         match command.command:
             case "list":
-                return {"jobs": [_told(status) for status in await self._jobs.list()]}
+                return {"jobs": await self._list(command)}
+            case "watch":
+                return {"jobs": [_told(status) for status in await self._jobs.watch(command.kinds)]}
             case "retry":
                 await self._jobs.retry(command.job)
             case "cancel":
                 await self._jobs.cancel(command.job)
             case "run":
-                await self._run(command.kinds)
+                return await self._run(command.kinds)
             case "garbage":
                 return {"garbage": msgspec.to_builtins(await self._collection.preview())}
             case "remove-orphans":
-                await self._jobs.enqueue(REMOVE_ORPHANS, unique_key="operator")
+                await self._jobs.enqueue(REMOVE_ORPHANS)
+                return await self._begun((REMOVE_ORPHANS,))
         return {}
 
-    async def _run(self, kinds: Sequence[str]) -> None:
-        schedules = {status.kind for status in await self._jobs.list() if status.every_seconds is not None}
-        known = schedules & self._kinds
+    async def _list(self, command: WorkCommand) -> list[dict[str, Any]]:
+        state = None if command.state is None else JobState(command.state)
+        told = [_told(status) for status in await self._jobs.list(state, after=command.after)]
+        for job in told:
+            if len(msgspec.json.encode(job["payload"])) > PAYLOAD_TOLD_MAX_BYTES:
+                job["payload"] = None
+        return told
+
+    async def _run(self, kinds: Sequence[str]) -> dict[str, Any]:
+        scheduled = await self._jobs.scheduled_kinds()
+        if not scheduled:
+            raise OperatorError(
+                message="no worker has begun yet: `serve --worker` is one, and `openecr worker`"
+            )
+        known = [kind for kind in scheduled if kind in self._kinds]
         unknown = [kind for kind in kinds if kind not in known]
         if unknown:
             raise OperatorError(
-                message=f"no kind of work is called {unknown[0]}: there are {', '.join(sorted(known))}"
+                message=f"no kind of work is called {unknown[0]}: there are {', '.join(known)}"
             )
-        await self._jobs.run_now(kinds)
+        return await self._begun(kinds)
+
+    async def _begun(self, kinds: Sequence[str]) -> dict[str, Any]:
+        """Let it run; tell how it stood before, and after how long without a sign of work there is no worker."""
+        before = await self._jobs.run_now(kinds)
+        return {
+            "jobs": [_told(status) for status in before],
+            "patience_seconds": self._jobs.lease_seconds + _PATIENCE_SECONDS,
+        }
 
 
 def _told(status: JobStatus) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """A worker over a real database: what it claims it ends, what it loses it leaves, what it holds it gives back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,12 +12,13 @@ import pytest
 
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.ids import SystemIds
-from openecr.application.jobs import ATTEMPTS_MAX, Jobs
-from openecr.domain.jobs import JobState, JobStatus
+from openecr.application.jobs import Jobs
+from openecr.domain.jobs import ATTEMPTS_MAX, ClaimedJob, JobState, JobStatus, Schedule
 from openecr.jobs.worker import Kind, Run, Worker
 from openecr.store import jobs as rows
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
+from openecr.testing.clocks import MovableClock
 
 PATIENCE_SECONDS = 20
 
@@ -112,20 +115,141 @@ async def test_what_fails_is_tried_again_and_told(database: SqliteDatabase) -> N
     assert status.run_at > SystemClock().now() - 1_000_000
 
 
-async def test_what_kills_every_worker_is_buried_untried(database: SqliteDatabase) -> None:
-    tried: list[Run] = []
+class FaultyJobs(Jobs):
+    """Jobs of which one call goes wrong in a way that nobody has thought of."""
+
+    wrong = ""
+    is_to_go_wrong = True
+
+    async def _pass(self, name: str) -> None:
+        if self.is_to_go_wrong and self.wrong == name:
+            self.is_to_go_wrong = False
+            raise ValueError(name)
+
+    async def ensure(self, schedules: Sequence[Schedule], *, is_alone: bool) -> None:
+        await self._pass("ensure")
+        await super().ensure(schedules, is_alone=is_alone)
+
+    async def claim(self, free: Mapping[str, int], *, worker: str) -> list[ClaimedJob]:
+        await self._pass("claim")
+        return await super().claim(free, worker=worker)
+
+    async def hold(self, job: ClaimedJob, payload: Mapping[str, object]) -> bool:
+        await self._pass("hold")
+        return await super().hold(job, payload)
+
+    async def complete(self, job: ClaimedJob) -> bool:
+        await self._pass("complete")
+        return await super().complete(job)
+
+    async def fail(self, job: ClaimedJob, error: str, *, jitter: float) -> bool:
+        await self._pass("fail")
+        return await super().fail(job, error, jitter=jitter)
+
+
+@pytest.mark.parametrize("wrong", ["ensure", "claim", "hold", "complete", "fail"])
+async def test_whatever_goes_wrong_the_worker_goes_on(database: SqliteDatabase, wrong: str) -> None:
+    attempts: list[int] = []
 
     async def handle(run: Run) -> None:
-        tried.append(run)
+        attempts.append(run.job.attempts)
+        await run.save()
+        if len(attempts) == 1 and wrong == "fail":
+            raise ValueError("a failure that cannot be told")
 
-    await enqueue(database, "poison")
-    jobs = jobs_of(database, lease_seconds=0)
-    for _ in range(ATTEMPTS_MAX):
-        assert await jobs.claim({"poison": 1}, worker="killed")
-    async with working(worker_of(jobs_of(database), Kind(name="poison", run=handle))):
-        await until(database, lambda left: left[0].state is JobState.DEAD)
+    jobs = FaultyJobs(database=database, clock=SystemClock(), lease_seconds=0.2)
+    jobs.wrong = wrong
+    await enqueue(database, "robust")
+    async with working(worker_of(jobs, Kind(name="robust", run=handle))):
+        await until(database, lambda left: not left)
 
-    assert tried == []
+    assert not jobs.is_to_go_wrong
+    assert attempts == ([1] if wrong in {"ensure", "claim"} else [1, 2])
+
+
+@pytest.mark.parametrize("lease_seconds", [60, 0.1], ids=["at its end", "while it is held"])
+async def test_a_payload_that_is_too_large_fails_its_job_alone(
+    database: SqliteDatabase, lease_seconds: float
+) -> None:
+    async def handle(run: Run) -> None:
+        run.payload["all"] = "x" * rows.PAYLOAD_MAX_BYTES
+        if lease_seconds < 1:
+            await asyncio.sleep(PATIENCE_SECONDS)
+
+    async def other(run: Run) -> None:
+        del run
+
+    await enqueue(database, "large")
+    kinds = Kind(name="large", run=handle), Kind(name="other", run=other)
+    async with working(worker_of(jobs_of(database, lease_seconds=lease_seconds), *kinds)):
+        await until(database, lambda left: left[0].last_error is not None)
+        await enqueue(database, "other")
+        await until(database, lambda left: [status.kind for status in left] == ["large"])
+
+    (status,) = await statuses(database)
+    assert "PayloadTooLarge" in str(status.last_error)
+
+
+class SlowJobs(Jobs):
+    """Jobs whose first renewal is long on its way, and goes on when nobody waits for it any more."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        super().__init__(database=database, clock=SystemClock(), lease_seconds=0.3)
+        self.arrives = asyncio.Event()
+        self.first: asyncio.Task[bool] | None = None
+
+    async def hold(self, job: ClaimedJob, payload: Mapping[str, object]) -> bool:
+        if self.first is not None:
+            return await super().hold(job, payload)
+        self.first = asyncio.create_task(self._hold_late(job, dict(payload)))
+        return await asyncio.shield(self.first)
+
+    async def _hold_late(self, job: ClaimedJob, payload: Mapping[str, object]) -> bool:
+        await self.arrives.wait()
+        return await super().hold(job, payload)
+
+    async def complete(self, job: ClaimedJob) -> bool:
+        assert self.first is not None
+        await self.first
+        return await super().complete(job)
+
+
+async def test_the_last_payload_stays_whatever_is_on_its_way(database: SqliteDatabase) -> None:
+    jobs = SlowJobs(database)
+
+    async def handle(run: Run) -> None:
+        run.payload["after"] = 1
+        while jobs.first is None:  # noqa: ASYNC110 -- the worker tells nobody
+            await asyncio.sleep(0.01)
+        run.payload["after"] = 2
+        asyncio.get_running_loop().call_later(0.05, jobs.arrives.set)
+
+    kind = Kind(name="again", run=handle, every_seconds=3600)
+    async with working(worker_of(jobs, kind)):
+        await until(database, lambda left: left != [] and left[0].ended_at is not None)
+
+    assert (await statuses(database))[0].payload == {"after": 2}
+
+
+@pytest.mark.parametrize("every_seconds", [None, 3600, 60, 1])
+async def test_what_failed_rests_twice_as_long_each_time_up_to_a_bound(
+    database: SqliteDatabase, every_seconds: int | None
+) -> None:
+    clock = MovableClock(0)
+    jobs = Jobs(database=database, clock=clock)
+    bound = 3600 if every_seconds is None else min(3600, 4 * every_seconds)
+    for attempt in range(1, ATTEMPTS_MAX + 5):
+        for jitter in (0.0, 255 / 256):
+            kind = f"{attempt} {jitter}"
+            await database.write(partial(rows.enqueue, kind=kind, now=clock.now()))
+            (claimed,) = await jobs.claim({kind: 1}, worker="one")
+            job = replace(claimed, attempts=attempt, every_seconds=every_seconds)
+            assert await jobs.fail(job, "it broke", jitter=jitter)
+            status = next(each for each in await jobs.list() if each.kind == kind)
+            rest = status.run_at / 1_000_000
+            assert rest == pytest.approx(min(2**attempt, bound) * (0.5 + jitter / 2), abs=0.001)
+            is_dead = every_seconds is None and attempt >= ATTEMPTS_MAX
+            assert status.state is (JobState.DEAD if is_dead else JobState.READY)
 
 
 async def test_a_worker_that_is_stopped_gives_back_what_it_holds(database: SqliteDatabase) -> None:
@@ -162,7 +286,7 @@ async def test_a_worker_whose_lease_was_taken_stops_its_job(database: SqliteData
     async with working(worker_of(slow, Kind(name="long", run=handle))):
         with anyio.fail_after(PATIENCE_SECONDS):
             await begun.wait()
-            await database.write(rows.release_all)
+            await database.write(partial(rows.release_all, now=0))
             (taken,) = await jobs_of(database).claim({"long": 1}, worker="other")
             await ended.wait()
 
