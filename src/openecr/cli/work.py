@@ -46,7 +46,7 @@ def list_jobs(*, as_json: bool, **flags: Any) -> None:
 @setting_options(only=("data",))
 def retry(*, job: int, **flags: Any) -> None:
     """Try a dead job again."""
-    _ask(read_settings(flags).data, "retry", job=job)
+    ask_work(read_settings(flags).data, "retry", job=job)
 
 
 @jobs.command()
@@ -54,7 +54,7 @@ def retry(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def cancel(*, job: int, **flags: Any) -> None:
     """Remove a job; who runs it loses it."""
-    _ask(read_settings(flags).data, "cancel", job=job)
+    ask_work(read_settings(flags).data, "cancel", job=job)
 
 
 @jobs.command("run")
@@ -62,7 +62,7 @@ def cancel(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def run_kind(*, kind: str, **flags: Any) -> None:
     """Do now what is done again and again, and wait for its end."""
-    _run(read_settings(flags).data, (kind,))
+    run_work(read_settings(flags).data, (kind,))
 
 
 @click.command()
@@ -72,13 +72,13 @@ def run_kind(*, kind: str, **flags: Any) -> None:
 def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
     """Print what collection would remove now: deleted repositories, late uploads, and blobs that no image needs."""
     data = read_settings(flags).data
-    found = _ask(data, "garbage")["garbage"]
+    found = ask_work(data, "garbage")["garbage"]
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(_garbage(found)))
     if runs:
         for kind in COLLECTION:
             click.echo(f"{kind} ...", err=True)
-            _run(data, (kind,))
-        click.echo("\n".join(["left:", *_garbage(_ask(data, "garbage")["garbage"])]), err=True)
+            run_work(data, (kind,))
+        click.echo("\n".join(["left:", *_garbage(ask_work(data, "garbage")["garbage"])]), err=True)
 
 
 @click.command()
@@ -89,7 +89,7 @@ def scrub(**flags: Any) -> None:
     A lost blob answers 404 until it is uploaded again.
     """
     data = read_settings(flags).data
-    report = _run(data, ("scrub",))["scrub"]
+    report = run_work(data, ("scrub",))["scrub"]
     click.echo(
         f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
     )
@@ -114,11 +114,11 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
     """
     data = read_settings(flags).data
     if remove_orphans:
-        _ask(data, "remove-orphans")
+        ask_work(data, "remove-orphans")
         while any(job["kind"] == "remove-orphans" and job["state"] != "dead" for job in _jobs(data)):
             time.sleep(_POLL_SECONDS)
-        _run(data, ("remove-bytes",))
-    report = _run(data, ("audit-blobs",))["audit-blobs"]
+        run_work(data, ("remove-bytes",))
+    report = run_work(data, ("audit-blobs",))["audit-blobs"]
     click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
     for location in report["orphans_told"]:
         click.echo(f"orphan {location}")
@@ -176,12 +176,12 @@ def worker(**flags: Any) -> None:
     sys.exit(run_worker(settings))
 
 
-def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def run_work(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Let schedules run now, wait until each has ended once more, and return their payloads by kind."""
     from openecr.adapters.clocks import SystemClock
 
     begun_at = SystemClock().now()
-    _ask(data, "run", kinds=kinds)
+    ask_work(data, "run", kinds=kinds)
     while True:
         found = {job["kind"]: job for job in _jobs(data) if job["every_seconds"] is not None}
         if all((found[kind]["ended_at"] or 0) >= begun_at for kind in kinds):
@@ -193,11 +193,12 @@ def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 
 
 def _jobs(data: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _ask(data, "list")["jobs"]
+    found: list[dict[str, Any]] = ask_work(data, "list")["jobs"]
     return found
 
 
-def _ask(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+def ask_work(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+    """Ask the live server about background work. Raises OperatorError."""
     from openecr.cli.control import ask_server
     from openecr.web.control import Command
     from openecr.web.work_commands import WorkCommand

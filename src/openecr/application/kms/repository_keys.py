@@ -237,8 +237,9 @@ class RepositoryKeys:
     async def check(self, repository: Repository, context: RequestContext) -> None:
         """Check that ECR may use the repository's key now: enabled, granted, and denied by no key policy.
 
-        Raises KmsFailed.
+        Raises KmsFailed, and Unavailable while the server's own key ring is closed.
         """
+        self._materials.check_open()
         await self._use(repository, context, "kms:Decrypt")
 
     async def open(self, repository: Repository, context: RequestContext, blob: bytes) -> bytes:
