@@ -13,6 +13,9 @@ from tests.running import RunningServer, plain_environment, running_server
 from tests.scenario.drivers import WireDriver, authorization
 from tests.scenario.images import Registry, SmallImage, digest_of
 
+pytestmark = pytest.mark.timeout(300)
+"""Many programs are started, which a busy machine takes long for."""
+
 CONTEXT = {"team": "build"}
 ALL = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 KINDS = {"plain": "AES256", "keyed": "KMS"}
