@@ -22,7 +22,8 @@ from openecr.server.keys import open_keys
 from openecr.settings import load
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
-from tests.contract.shelves import NOW, Shelf
+from tests.contract.galleries import NOW
+from tests.contract.shelves import Shelf
 
 KEY = b"k" * MASTER_KEY_BYTES
 RINGS = ("folder", "environment", "external KMS", "vault")
