@@ -93,12 +93,16 @@ class Contents:
             raise ContentDamaged(message="A layer is damaged", context=f"{location}: {damage}") from damage
 
     def _sealed(self, blob: StoredBlob) -> SealedContent | None:
-        """Return what opens a blob's segments; opened keys are kept for as long as they are asked for."""
+        """Return what opens a blob's segments; opened keys are kept for as long as they are asked for.
+
+        Raises Unavailable, also where the key is kept and the ring is closed.
+        """
         header, sealed_key = blob.header, blob.sealed_key
         if header is None:
             return None
         if sealed_key is None:
             raise cannot_open(f"{blob.digest} is sealed and there is no key to it")
+        self._data_keys.check_open()
         kept = self._kept.get((sealed_key, header))
         if kept is not None:
             self._kept.move_to_end((sealed_key, header))

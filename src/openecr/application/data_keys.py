@@ -9,7 +9,7 @@ from openecr.domain.errors import Unavailable
 from openecr.engines.sealing import KEY_BYTES, Extent, ExtentSealer, encode
 from openecr.ports.blobs import Sealer
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import KeyRing, ServerKeyRing
 from openecr.store.keyed_blobs import Place
 from openecr.store.uploads import Part
 
@@ -38,11 +38,15 @@ IN_CLEAR = Seal()
 class DataKeys:
     """Draws data keys, and seals them under the server's key ring, or a `vault`: of a repository with a key of KMS."""
 
-    def __init__(self, *, keys: KeyRing, ids: Ids, encrypts: bool) -> None:
+    def __init__(self, *, keys: ServerKeyRing, ids: Ids, encrypts: bool) -> None:
         """`encrypts` is about uploads that begin; those that have begun go on as they are."""
         self._keys = keys
         self._ids = ids
         self._encrypts = encrypts
+
+    def check_open(self) -> None:
+        """Ask before a data key is used that was opened earlier. Raises Unavailable."""
+        self._keys.check_open()
 
     def for_upload(self, upload_id: str, vault: KeyRing | None = None) -> bytes | None:
         """Draw the key of a blob to be; return it sealed, or None where parts are to be stored in clear."""

@@ -30,7 +30,7 @@ from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.identity_providers import IdentityProviders
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 from openecr.store.database import Database
 
 
@@ -44,7 +44,7 @@ class UseCases:
         store: BlobStore,
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
-        keys: KeyRing,
+        keys: ServerKeyRing,
         clock: Clock,
         ids: Ids,
         limits: Limits,

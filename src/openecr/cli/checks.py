@@ -95,7 +95,7 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     for path in exposed:
         mode = "700" if path.is_dir() else "600"
         yield _problem(f"others may read {path}", f"chmod {mode} {path}")
-    has_keys = bool(settings.master_keys) or any(keys.glob("master-*.key"))
+    has_keys = bool(settings.master_keys or settings.keys_kms_keys) or any(keys.glob("master-*.key"))
     if (data / "metadata.sqlite").exists() and not has_keys:
         yield _problem(f"{keys} holds no master key", "put master-*.key back from your backup")
     elif not exposed:

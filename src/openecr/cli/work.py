@@ -53,7 +53,7 @@ def list_jobs(*, state: str | None, as_json: bool, **flags: Any) -> None:
 @setting_options(only=("data",))
 def retry(*, job: int, **flags: Any) -> None:
     """Try a dead job again."""
-    _ask(read_settings(flags).data, "retry", job=job)
+    ask_work(read_settings(flags).data, "retry", job=job)
 
 
 @jobs.command()
@@ -61,7 +61,7 @@ def retry(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def cancel(*, job: int, **flags: Any) -> None:
     """Remove a job; who runs it loses it."""
-    _ask(read_settings(flags).data, "cancel", job=job)
+    ask_work(read_settings(flags).data, "cancel", job=job)
 
 
 @jobs.command("run")
@@ -69,7 +69,7 @@ def cancel(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def run_kind(*, kind: str, **flags: Any) -> None:
     """Do now what is done again and again, and wait for its end."""
-    _run(read_settings(flags).data, (kind,))
+    run_work(read_settings(flags).data, (kind,))
 
 
 @click.command()
@@ -79,13 +79,13 @@ def run_kind(*, kind: str, **flags: Any) -> None:
 def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
     """Print what collection would remove now: deleted repositories, late uploads, and blobs that no image needs."""
     data = read_settings(flags).data
-    found = _ask(data, "garbage")["garbage"]
+    found = ask_work(data, "garbage")["garbage"]
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(_garbage(found)))
     if runs:
         for kind in COLLECTION:
             click.echo(f"{kind} ...", err=True)
-            _run(data, (kind,))
-        click.echo("\n".join(["left:", *_garbage(_ask(data, "garbage")["garbage"])]), err=True)
+            run_work(data, (kind,))
+        click.echo("\n".join(["left:", *_garbage(ask_work(data, "garbage")["garbage"])]), err=True)
 
 
 @click.command()
@@ -97,7 +97,7 @@ def scrub(**flags: Any) -> None:
     the key of its repository is disabled.
     """
     data = read_settings(flags).data
-    report = _run(data, ("scrub",))["scrub"]
+    report = run_work(data, ("scrub",))["scrub"]
     click.echo(
         f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
     )
@@ -122,10 +122,10 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
     """
     data = read_settings(flags).data
     if remove_orphans:
-        begun = _ask(data, "remove-orphans")
+        begun = ask_work(data, "remove-orphans")
         _follow(data, ("remove-orphans",), begun["patience_seconds"], until=lambda found: not found)
-        _run(data, ("remove-bytes",))
-    report = _run(data, ("audit-blobs",))["audit-blobs"]
+        run_work(data, ("remove-bytes",))
+    report = run_work(data, ("audit-blobs",))["audit-blobs"]
     click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
     for location in report["orphans_told"]:
         click.echo(f"orphan {location}")
@@ -183,12 +183,12 @@ def worker(**flags: Any) -> None:
     sys.exit(run_worker(settings))
 
 
-def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def run_work(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Let schedules run now, wait until each has ended once more, and return their payloads by kind.
 
     Raises OperatorError where one fails, or nobody works.
     """
-    begun = _ask(data, "run", kinds=kinds)
+    begun = ask_work(data, "run", kinds=kinds)
     before = {job["kind"]: job["ended_at"] for job in begun["jobs"]}
 
     def have_ended(found: Mapping[str, dict[str, Any]]) -> bool:
@@ -209,7 +209,7 @@ def _follow(
     seen: Mapping[str, dict[str, Any]] = {}
     seen_at = time.monotonic()
     while True:
-        found = {job["kind"]: job for job in _ask(data, "watch", kinds=kinds)["jobs"]}
+        found = {job["kind"]: job for job in ask_work(data, "watch", kinds=kinds)["jobs"]}
         if until(found):
             return found
         for kind, job in found.items():
@@ -231,13 +231,14 @@ def _listed(data: Path, states: Sequence[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for state in states:
         after = 0
-        while len(found) < _LISTED_MAX and (page := _ask(data, "list", state=state, after=after)["jobs"]):
+        while len(found) < _LISTED_MAX and (page := ask_work(data, "list", state=state, after=after)["jobs"]):
             found += page
             after = page[-1]["id"]
     return found[:_LISTED_MAX]
 
 
-def _ask(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+def ask_work(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+    """Ask the live server about background work. Raises OperatorError."""
     from openecr.cli.control import ask_server
     from openecr.web.control import Command
     from openecr.web.work_commands import WorkCommand

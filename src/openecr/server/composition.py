@@ -16,7 +16,9 @@ from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.master_keys import MasterKeys
 from openecr.application.pull_times import PullTimes
+from openecr.application.rewrapping import Rewrapping
 from openecr.application.scrubbing import Scrubbing
 from openecr.application.sealing import Sealing
 from openecr.application.use_cases import UseCases
@@ -26,6 +28,7 @@ from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
+from openecr.ports.keys import ServerKeyRing
 from openecr.server.databases import Databases, open_databases
 from openecr.server.readiness import Readiness
 from openecr.server.storage import open_blob_store
@@ -50,7 +53,10 @@ class Parts:
     accounts: Accounts
     collection: Collection
     jobs: Jobs
+    keys: ServerKeyRing
     kms: Kms
+    master_keys: MasterKeys | None
+    rewrapping: Rewrapping
     scrubbing: Scrubbing
     sealing: Sealing | None
     """None: what is stored in clear stays so."""
@@ -76,7 +82,7 @@ async def compose(
     """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
     limits = Limits(**settings.limits)
     async with AsyncExitStack() as stack:
-        databases = await open_databases(settings, folder, stack, on_failure=on_failure)
+        databases = await open_databases(settings, folder, stack, clock=clock, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
@@ -107,7 +113,7 @@ async def compose(
                 use_cases,
                 hosts,
                 _Records(key_uses, trail),
-                Readiness(metadata),
+                Readiness(metadata, keys),
                 clock=clock,
                 ids=ids,
             ),
@@ -116,7 +122,10 @@ async def compose(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
             jobs=Jobs(database=metadata, clock=clock, lease_seconds=max(limits.job_lease_seconds, 1)),
+            keys=keys,
             kms=use_cases.kms,
+            master_keys=databases.master_keys,
+            rewrapping=Rewrapping(database=metadata, keys=keys),
             scrubbing=use_cases.scrubbing,
             sealing=use_cases.sealing if settings.storage_encrypt_at_rest else None,
             pull_times=pull_times,

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from functools import partial
 from typing import TypeVar
 
+from openecr.application.rewrapping import Rewrapping
 from openecr.application.scrubbing import Scrubbing, ScrubReport, resumed
 from openecr.application.sealing import Sealing, SealReport
 from openecr.application.sealing import resumed as resumed_sealing
 from openecr.jobs.routines import Routine
 from openecr.jobs.worker import Handler, Kind, Run
 from openecr.server.composition import Parts
-from openecr.web.work_commands import REMOVE_ORPHANS
+from openecr.web.work_commands import REMOVE_ORPHANS, REWRAP_KEYS
 
 R = TypeVar("R", ScrubReport, SealReport)
 
@@ -32,6 +33,9 @@ _FIRST_SEAL_SECONDS = 60
 _KEYS_SECONDS = 600
 """Keys are deleted and rotated to the day; nobody waits for the minute."""
 
+_REWRAP_SECONDS = 7 * 24 * 3600
+"""What an operator forgets to ask for after a rotation is done within a week."""
+
 
 _REST = 2
 _REST_MAX_SECONDS = 1.0
@@ -43,7 +47,11 @@ def routines_of(parts: Parts) -> tuple[Routine, ...]:
     audit = Routine(name="audit", run=parts.trail.flush, interval_seconds=_AUDIT_SECONDS)
     pull_times = Routine(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
     key_uses = Routine(name="key uses", run=parts.key_uses.flush, interval_seconds=_FLUSH_SECONDS)
-    return audit, pull_times, key_uses
+    found = (audit, pull_times, key_uses)
+    keys = parts.master_keys
+    if keys is None:
+        return found
+    return (*found, Routine(name="master keys", run=keys.look, interval_seconds=keys.look_seconds))
 
 
 def kinds_of(parts: Parts) -> tuple[Kind, ...]:
@@ -75,6 +83,12 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
         ),
         Kind(
             name="kms-rotation", run=_until_done(parts.kms.rotations.rotate_due), every_seconds=_KEYS_SECONDS
+        ),
+        Kind(
+            name=REWRAP_KEYS,
+            run=_rewrap(parts.rewrapping),
+            every_seconds=_REWRAP_SECONDS,
+            first_seconds=_REWRAP_SECONDS,
         ),
         Kind(name=REMOVE_ORPHANS, run=_alone(partial(parts.scrubbing.audit, remove_orphans=True))),
         *_sealing_kinds(parts.sealing),
@@ -135,5 +149,21 @@ def _audit(scrubbing: Scrubbing) -> Handler:
 
     async def handle(run: Run) -> None:
         run.payload = asdict(await scrubbing.audit(remove_orphans=False))
+
+    return handle
+
+
+def _rewrap(rewrapping: Rewrapping) -> Handler:
+    """Go on where the last attempt was interrupted; what was done stays in the payload until the next run."""
+
+    async def handle(run: Run) -> None:
+        report = rewrapping.resumed(run.payload)
+        more = True
+        while more:
+            more = await rewrapping.step(report)
+            report.is_done = not more
+            run.payload = asdict(report)
+            if not await run.save():
+                return
 
     return handle

@@ -3,6 +3,7 @@
 import asyncio
 
 from openecr.domain.errors import Unavailable
+from openecr.ports.keys import ServerKeyRing
 from openecr.store import server_state
 from openecr.store.database import Database, DatabaseFailed
 
@@ -11,14 +12,16 @@ _PATIENCE_SECONDS = 3.0
 
 
 class Readiness:
-    """Asks the database, without which no request is answered."""
+    """Asks the database and the key ring, without which no request is answered."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: ServerKeyRing) -> None:
         self._database = database
+        self._keys = keys
 
     async def is_ready(self) -> bool:
-        """Tell whether the database answers in time."""
+        """Tell whether the database answers in time, and the key ring is open."""
         try:
+            self._keys.check_open()
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._database.read(
                     lambda connection: server_state.find(connection, server_state.DEFAULT_ACCOUNT)

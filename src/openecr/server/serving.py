@@ -31,6 +31,7 @@ from openecr.jobs.routines import Routine, run_routines
 from openecr.jobs.worker import Worker
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import kinds_of, routines_of
+from openecr.server.keys import add_key
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
@@ -218,6 +219,9 @@ class _Serving:
                 jobs=parts.jobs,
                 kinds=[kind.name for kind in kinds_of(parts)],
                 collection=parts.collection,
+                rewrapping=parts.rewrapping,
+                keys=parts.keys,
+                add_key=partial(add_key, self._settings, parts.master_keys),
             ),
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,

@@ -25,6 +25,7 @@ from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.limits import Limits
+from openecr.application.rewrapping import Rewrapping
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
@@ -56,6 +57,11 @@ class Heard:
         return await anyio.to_thread.run_sync(lambda: ask(self.data, Command(**command)))
 
 
+async def add_key() -> dict[str, Any]:
+    """What stands for the place of the master keys."""
+    return {"number": 2, "made": "another"}
+
+
 @pytest.fixture
 async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     # Deeper than a socket's address may be long.
@@ -65,9 +71,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     migrate_sqlite(metadata, data / "activity.sqlite")
     failures: list[BaseException] = []
     database = SqliteDatabase(metadata, on_failure=failures.append)
-    accounts = Accounts(
-        database=database, keys=MasterKeyRing({1: bytes(32)}), clock=SystemClock(), ids=SystemIds()
-    )
+    keys = MasterKeyRing({1: bytes(32)})
+    accounts = Accounts(database=database, keys=keys, clock=SystemClock(), ids=SystemIds())
     await accounts.ensure()
     told = Heard(data)
     lookup = AuditLookup(metadata=database, activity=database)
@@ -96,6 +101,9 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
                 clock=SystemClock(),
                 limits=Limits(),
             ),
+            rewrapping=Rewrapping(database=database, keys=keys),
+            keys=keys,
+            add_key=add_key,
         ),
         status=lambda: {"pid": "7"},
     )
@@ -106,6 +114,16 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     await server.close()
     await database.close()
     assert failures == []
+
+
+async def test_master_keys_are_counted_and_added(heard: Heard) -> None:
+    told = await heard.ask(command="work", work=WorkCommand(command="keys"))
+    assert told is not None
+    assert told["keys"]["sealing"] == 1
+    assert told["keys"]["keys"] == [{"number": 1, "is_known": True, "rows": 1}]
+    assert {"column": "access_keys.sealed_secret", "number": 1, "rows": 1} in told["keys"]["columns"]
+    added = await heard.ask(command="work", work=WorkCommand(command="add-key"))
+    assert added == {"key": {"number": 2, "made": "another"}}
 
 
 async def test_accounts_are_made_listed_and_given_new_keys(heard: Heard) -> None:

@@ -270,8 +270,9 @@ class RepositoryKeys:
     async def check(self, repository: Repository, context: RequestContext, use: Use = Use.PULL) -> None:
         """Check that ECR may use the repository's key now: enabled, granted, and denied by no key policy.
 
-        Raises KmsFailed.
+        Raises KmsFailed, and Unavailable while the server's own key ring is closed.
         """
+        self._materials.check_open()
         await self._use(repository, context, use.value)
 
     async def open(

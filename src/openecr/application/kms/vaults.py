@@ -40,7 +40,7 @@ class KeyUse(Protocol):
     """What is asked of KMS for a repository, each time anew (`kms.RepositoryKeys`)."""
 
     async def check(self, repository: Repository, context: RequestContext, use: Use = Use.PULL) -> None:
-        """Check that the repository's key may be used now. Raises KmsFailed."""
+        """Check that the repository's key may be used now. Raises KmsFailed, Unavailable."""
         ...
 
     async def open(
