@@ -113,7 +113,7 @@ class Shelf:
         self.limits = limits
         self.keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
         self.data_keys = DataKeys(keys=self.keys, ids=SystemIds(), encrypts=encrypts)
-        self.contents = Contents(store=self.store, data_keys=self.data_keys)
+        self.contents = self.contents_of(self.store)
         self.repositories = Repositories(database=self.database, clock=self.clock, limits=limits)
         self.settings = AccountSettings(database=self.database)
         self.uploads = self.another_process()
@@ -143,6 +143,10 @@ class Shelf:
             limits=limits,
         )
         self.grant = grant_for("app")
+
+    def contents_of(self, store: BlobStore) -> Contents:
+        """Another process's."""
+        return Contents(store=store, data_keys=self.data_keys)
 
     def another_process(self) -> Uploads:
         """Uploads that remember nothing of these."""

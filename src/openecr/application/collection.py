@@ -122,8 +122,10 @@ class Collection:
         )
         if not found:
             return False
-        await self._blobs.remove(tuple(found))
-        await self._database.write(lambda connection: doomed.remove(connection, found))
+        # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
+        claimed = await self._database.write(lambda connection: doomed.claim(connection, found, now=now))
+        await self._blobs.remove(tuple(claimed))
+        await self._database.write(lambda connection: doomed.remove(connection, claimed))
         return len(found) == self._step_rows
 
     async def expire_uploads(self) -> bool:

@@ -5,14 +5,14 @@ A blob that is lost answers 404 everywhere until the next upload of its digest, 
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 import structlog
 
+from openecr.application.pacing import Pace
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.errors import ContentDamaged, Unavailable
 from openecr.ports.blobs import BlobStore
@@ -27,8 +27,7 @@ AUDIT_STEP = 500
 LOST_TOLD = 100
 """So many lost digests are told by name; the log has all of them."""
 
-Read = Callable[[StoredBlob, int, int], AsyncIterator[bytes]]
-Pause = Callable[[float], Awaitable[object]]
+Read = Callable[[StoredBlob, int, int], AsyncGenerator[bytes]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class AuditReport:
 
 
 class Scrubbing:
-    """Compares the blob store with the database, never faster than `bytes_per_second`."""
+    """Compares the blob store with the database, at the pace that is given."""
 
     def __init__(
         self,
@@ -71,16 +70,14 @@ class Scrubbing:
         store: BlobStore,
         read: Read,
         clock: Clock,
-        bytes_per_second: int,
-        pause: Pause = asyncio.sleep,
+        pace: Pace,
     ) -> None:
         """`read` gives a blob's content, opened where it is sealed."""
         self._database = database
         self._store = store
         self._read = read
         self._clock = clock
-        self._bytes_per_second = bytes_per_second
-        self._pause = pause
+        self._pace = pace
 
     async def step(self, report: ScrubReport) -> bool:
         """Look at some blobs after the last one; tell whether there may be more. Raises Unavailable."""
@@ -115,15 +112,11 @@ class Scrubbing:
         if await self._store.size(blob.location) is None:
             return False
         running = hashlib.new(blob.digest.algorithm)
-        started = time.monotonic()
         size_bytes = 0
         try:
-            async for chunk in self._read(blob, 0, blob.size_bytes):
+            async for chunk in self._pace.of(self._read(blob, 0, blob.size_bytes)):
                 await asyncio.to_thread(running.update, chunk)
                 size_bytes += len(chunk)
-                ahead = size_bytes / self._bytes_per_second - (time.monotonic() - started)
-                if ahead > 0:
-                    await self._pause(ahead)
         except ContentDamaged:
             return False
         return size_bytes == blob.size_bytes and running.hexdigest() == blob.digest.encoded

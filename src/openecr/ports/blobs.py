@@ -90,8 +90,8 @@ class BlobStore(Protocol):
         """Remove bytes, durably; a location that holds nothing is fine. Raises Unavailable."""
         ...
 
-    async def check_space(self) -> None:
-        """Raise StorageFull when free space is below the reserve."""
+    async def check_space(self, room_bytes: int = 0) -> None:
+        """Raise StorageFull when free space is below the reserve, or so many bytes more would make it so."""
         ...
 
     def iterate(self) -> AsyncIterator[str]:

@@ -16,13 +16,16 @@ from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.pacing import Pace
 from openecr.application.pull_times import PullTimes
 from openecr.application.scrubbing import Scrubbing
+from openecr.application.sealing import Sealing
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
+from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.server.databases import Databases, open_databases
@@ -51,6 +54,9 @@ class Parts:
     jobs: Jobs
     kms: Kms
     scrubbing: Scrubbing
+    sealing: Sealing | None
+    """None: what is stored in clear stays so."""
+
     pull_times: PullTimes
     key_uses: AccessKeyUses
     trail: AuditTrail
@@ -117,8 +123,9 @@ async def compose(
                 store=store,
                 read=use_cases.blobs.open,
                 clock=clock,
-                bytes_per_second=limits.scrub_bytes_per_second,
+                pace=Pace(limits.scrub_bytes_per_second),
             ),
+            sealing=_sealing(settings, metadata, store, use_cases, clock=clock, ids=ids),
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,
@@ -127,6 +134,23 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _sealing(
+    settings: Settings, metadata: Database, store: BlobStore, use_cases: UseCases, *, clock: Clock, ids: Ids
+) -> Sealing | None:
+    if not settings.storage_encrypt_at_rest:
+        return None
+    return Sealing(
+        database=metadata,
+        store=store,
+        contents=use_cases.contents,
+        data_keys=use_cases.data_keys,
+        pace=Pace(use_cases.limits.scrub_bytes_per_second),
+        clock=clock,
+        ids=ids,
+        limits=use_cases.limits,
+    )
 
 
 def _explanations(

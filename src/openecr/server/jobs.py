@@ -1,14 +1,19 @@
 """The work that is done beside requests: jobs, once on all machines together, and routines, in every process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
+from typing import TypeVar
 
-from openecr.application.scrubbing import Scrubbing, resumed
+from openecr.application.scrubbing import Scrubbing, ScrubReport, resumed
+from openecr.application.sealing import Sealing, SealReport
+from openecr.application.sealing import resumed as resumed_sealing
 from openecr.jobs.routines import Routine
 from openecr.jobs.worker import Handler, Kind, Run
 from openecr.server.composition import Parts
 from openecr.web.work_commands import REMOVE_ORPHANS
+
+R = TypeVar("R", ScrubReport, SealReport)
 
 _AUDIT_SECONDS = 0.5
 """What was noted for the trail is written within a second."""
@@ -18,6 +23,10 @@ _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
 _RETENTION_SECONDS = 600
+_SEAL_SECONDS = 24 * 60 * 60
+_FIRST_SEAL_SECONDS = 60
+"""A server that has just started has other things to do."""
+
 _KEYS_SECONDS = 600
 """Keys are deleted and rotated to the day; nobody waits for the minute."""
 
@@ -44,7 +53,7 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
         Kind(name="audit-retention", run=_alone(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",
-            run=_scrub(parts.scrubbing),
+            run=_walk(resumed, parts.scrubbing.step),
             every_seconds=scrub_seconds,
             first_seconds=scrub_seconds,
         ),
@@ -61,7 +70,18 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
             name="kms-rotation", run=_until_done(parts.kms.rotations.rotate_due), every_seconds=_KEYS_SECONDS
         ),
         Kind(name=REMOVE_ORPHANS, run=_alone(partial(parts.scrubbing.audit, remove_orphans=True))),
+        *_sealing_kinds(parts.sealing),
     )
+
+
+def _sealing_kinds(sealing: Sealing | None) -> Iterator[Kind]:
+    if sealing is not None:
+        yield Kind(
+            name="seal-blobs",
+            run=_walk(resumed_sealing, sealing.step),
+            every_seconds=_SEAL_SECONDS,
+            first_seconds=_FIRST_SEAL_SECONDS,
+        )
 
 
 def _until_done(step: Callable[[], Awaitable[int]]) -> Handler:
@@ -82,14 +102,14 @@ def _alone(work: Callable[[], Awaitable[object]]) -> Handler:
     return handle
 
 
-def _scrub(scrubbing: Scrubbing) -> Handler:
+def _walk(resume: Callable[[Mapping[str, object]], R], step: Callable[[R], Awaitable[bool]]) -> Handler:
     """Go on where the last attempt was interrupted; what was found stays in the payload until the next run."""
 
     async def handle(run: Run) -> None:
-        report = resumed(run.payload)
+        report = resume(run.payload)
         more = True
         while more:
-            more = await scrubbing.step(report)
+            more = await step(report)
             report.is_done = not more
             run.payload = asdict(report)
             if not await run.save():

@@ -151,6 +151,12 @@ BLOBS = Table(
     Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('stored', 'lost')", name="state"),
     UniqueConstraint("region", "key_id", "digest"),
+    Index(
+        "ix_blobs_clear",
+        "id",
+        sqlite_where=text("header IS NULL"),
+        postgresql_where=text("header IS NULL"),
+    ),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -204,7 +210,10 @@ DOOMED = Table(
     Column("not_before", BIG, nullable=False, index=True),
     sqlite_strict=True,
 )
-"""Locations whose rows are gone; their bytes are removed at `not_before`."""
+"""Locations whose rows are gone; their bytes are removed at `not_before`.
+
+Among them are those where a job writes what no row is to name before it is whole: it puts `not_before` off meanwhile.
+"""
 
 # --- images ------------------------------------------------------------------------------------------------------
 

@@ -73,10 +73,10 @@ class FaultyBlobStore:
         await self._store.remove(locations)
         self.end(None, fails=fails)
 
-    async def check_space(self) -> None:
+    async def check_space(self, room_bytes: int = 0) -> None:
         """Check the reserve."""
         fails = self.begin()
-        await self._store.check_space()
+        await self._store.check_space(room_bytes)
         self.end(None, fails=fails)
 
     def iterate(self) -> AsyncIterator[str]:

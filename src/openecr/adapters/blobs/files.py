@@ -103,9 +103,9 @@ class FileBlobStore:
         """Remove files, durably; one that is not there is fine. Raises Unavailable."""
         await self._run(partial(_remove, [self._file(location) for location in locations]))
 
-    async def check_space(self) -> None:
-        """Raise StorageFull below the reserve."""
-        self._space.take(0)
+    async def check_space(self, room_bytes: int = 0) -> None:
+        """Raise StorageFull below the reserve, or where so many bytes would touch it."""
+        self._space.check(room_bytes)
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
@@ -150,11 +150,15 @@ class _Space:
 
     def take(self, size_bytes: int) -> None:
         """Count bytes that are about to be written. Raises StorageFull where they would touch the reserve."""
+        self.check(size_bytes)
+        self._left_bytes -= size_bytes
+
+    def check(self, size_bytes: int) -> None:
+        """Raise StorageFull where so many bytes would touch the reserve."""
         if time.monotonic() - self._asked_at > _SPACE_SECONDS or self._left_bytes < size_bytes:
             self._ask()
         if self._left_bytes < size_bytes:
             raise StorageFull(context=f"free space on {self._folder} is at its reserve")
-        self._left_bytes -= size_bytes
 
     def _ask(self) -> None:
         try:

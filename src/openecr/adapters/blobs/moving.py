@@ -57,9 +57,9 @@ class MovingBlobStore:
         await self._old.remove(locations)
         await self._new.remove(locations)
 
-    async def check_space(self) -> None:
+    async def check_space(self, room_bytes: int = 0) -> None:
         """Check the new store."""
-        await self._new.check_space()
+        await self._new.check_space(room_bytes)
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream what either store holds, each location once."""
