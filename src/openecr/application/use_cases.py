@@ -89,8 +89,8 @@ class UseCases:
             clock=clock,
             limits=limits,
         )
-        data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
-        contents = Contents(store=store, data_keys=data_keys)
+        self.data_keys = data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
+        self.contents = contents = Contents(store=store, data_keys=data_keys)
         self.blobs = Blobs(
             database=database, contents=contents, keyed=keyed, keys=keys, clock=clock, limits=limits
         )

@@ -17,6 +17,7 @@ from openecr.application.jobs import Jobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.master_keys import MasterKeys
+from openecr.application.pacing import Pace
 from openecr.application.pull_times import PullTimes
 from openecr.application.rewrapping import Rewrapping
 from openecr.application.scrubbing import Scrubbing
@@ -26,6 +27,7 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
+from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.ports.keys import ServerKeyRing
@@ -126,8 +128,14 @@ async def compose(
             kms=use_cases.kms,
             master_keys=databases.master_keys,
             rewrapping=Rewrapping(database=metadata, keys=keys),
-            scrubbing=use_cases.scrubbing,
-            sealing=use_cases.sealing if settings.storage_encrypt_at_rest else None,
+            scrubbing=Scrubbing(
+                database=metadata,
+                store=store,
+                read=use_cases.blobs.open,
+                clock=clock,
+                pace=Pace(limits.scrub_bytes_per_second),
+            ),
+            sealing=_sealing(settings, metadata, store, use_cases, clock=clock, ids=ids),
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,
@@ -136,6 +144,23 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _sealing(
+    settings: Settings, metadata: Database, store: BlobStore, use_cases: UseCases, *, clock: Clock, ids: Ids
+) -> Sealing | None:
+    if not settings.storage_encrypt_at_rest:
+        return None
+    return Sealing(
+        database=metadata,
+        store=store,
+        contents=use_cases.contents,
+        data_keys=use_cases.data_keys,
+        pace=Pace(use_cases.limits.scrub_bytes_per_second),
+        clock=clock,
+        ids=ids,
+        limits=use_cases.limits,
+    )
 
 
 def _explanations(
