@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 from openecr.application.contents import Contents
@@ -15,6 +16,7 @@ from openecr.application.data_keys import DataKeys, Seal, header_of
 from openecr.application.keyed_blobs import KeyedBlobs, KeyedUpload
 from openecr.application.kms.vaults import Vault
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.running_digests import RunningDigest, RunningDigests
 from openecr.application.upload_ends import SECOND, UploadEnds, check_offset, not_found
 from openecr.domain.blobs import StoredBlob, Upload
@@ -30,6 +32,7 @@ from openecr.domain.errors import (
     LayerPartTooSmall,
     LayerTooLarge,
     LimitExceeded,
+    Unavailable,
     UploadInterrupted,
     UploadNotFound,
 )
@@ -39,6 +42,7 @@ from openecr.ports.blobs import BlobStore, PartWriter
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.store import doomed, repositories, uploads
+from openecr.store.blobs import ContentUnchecked
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.uploads import Part
@@ -48,6 +52,8 @@ T = TypeVar("T")
 
 _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
+
+_ATTEMPTS = 10
 
 
 class FinishRules(Enum):
@@ -108,6 +114,7 @@ class Uploads:
         contents: Contents,
         data_keys: DataKeys,
         keyed: KeyedBlobs,
+        losses: Losses,
         clock: Clock,
         ids: Ids,
         limits: Limits,
@@ -117,6 +124,7 @@ class Uploads:
         self._contents = contents
         self._data_keys = data_keys
         self._keyed = keyed
+        self._losses = losses
         self._clock = clock
         self._ids = ids
         self._limits = limits
@@ -219,7 +227,9 @@ class Uploads:
         """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
         parts = [Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)]
 
-        def unit(connection: Connection, seal: Seal) -> StoredBlob | InvalidLayerPart | UploadNotFound:
+        def unit(
+            connection: Connection, seal: Seal, checked: frozenset[str]
+        ) -> StoredBlob | InvalidLayerPart | UploadNotFound:
             upload = self._advanced(part, received)
             lost = self._record(connection, part, upload, received.size_bytes)
             if lost is not None:
@@ -232,6 +242,7 @@ class Uploads:
                 digest=digest,
                 location=part.location,
                 seal=seal,
+                checked=checked,
             )[0]
 
         blob = await self._commit(part.access, part.upload, parts, digest, unit)
@@ -252,7 +263,7 @@ class Uploads:
             raise InvalidLayer
         location = await self._store_whole(access, upload, parts)
 
-        def unit(connection: Connection, seal: Seal) -> tuple[StoredBlob, bool]:
+        def unit(connection: Connection, seal: Seal, checked: frozenset[str]) -> tuple[StoredBlob, bool]:
             return self._ends.commit(
                 connection,
                 repository=repository,
@@ -261,6 +272,7 @@ class Uploads:
                 digest=digest,
                 location=location,
                 seal=seal,
+                checked=checked,
             )
 
         blob, is_new = await self._commit(access, upload, parts, digest, unit)
@@ -423,9 +435,30 @@ class Uploads:
         upload: Upload,
         parts: Sequence[Part],
         digest: Digest,
+        unit: Callable[[Connection, Seal, frozenset[str]], T],
+    ) -> T:
+        """Run the unit that makes the blob, with what its rows are to hold. Raises Unavailable.
+
+        Content that is there already is kept in the place of what was uploaded: where its bytes are gone, that is found
+        out now, and what was uploaded heals it. The unit names such content, and is run again with what was `checked`.
+        """
+        checked = frozenset[str]()
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._seal(access, upload, parts, digest, partial(unit, checked=checked))
+            except ContentUnchecked as found:
+                await self._losses.check_length(found.blob)
+                checked |= {found.blob.location}
+        raise Unavailable(message="Others are pushing the same layer. Try again.", context=str(digest))
+
+    async def _seal(
+        self,
+        access: _Access,
+        upload: Upload,
+        parts: Sequence[Part],
+        digest: Digest,
         unit: Callable[[Connection, Seal], T],
     ) -> T:
-        """Run the unit that makes the blob, with what its rows are to hold. Raises Unavailable."""
         if access.vault is None:
             seal = self._data_keys.seal_blob(upload, parts, digest)
             return await self._database.write(lambda connection: unit(connection, seal))

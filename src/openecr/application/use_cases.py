@@ -15,6 +15,7 @@ from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
@@ -88,8 +89,15 @@ class UseCases:
         )
         data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
         contents = Contents(store=store, data_keys=data_keys)
+        self.losses = Losses(database=database, store=store, contents=contents)
         self.blobs = Blobs(
-            database=database, contents=contents, keyed=keyed, keys=keys, clock=clock, limits=limits
+            database=database,
+            contents=contents,
+            keyed=keyed,
+            losses=self.losses,
+            keys=keys,
+            clock=clock,
+            limits=limits,
         )
         self.uploads = Uploads(
             database=database,
@@ -97,6 +105,7 @@ class UseCases:
             contents=contents,
             data_keys=data_keys,
             keyed=keyed,
+            losses=self.losses,
             clock=clock,
             ids=ids,
             limits=limits,

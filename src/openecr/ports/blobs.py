@@ -59,6 +59,14 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy of stored bytes at a location that rows may name already.
+
+        Nothing is there for anybody until it has finished, which fails where something is there by then. Raises
+        StorageFull below the reserve, Unavailable.
+        """
+        ...
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts, in order, durable on return; of no parts, an empty one.
 
@@ -68,7 +76,10 @@ class BlobStore(Protocol):
         ...
 
     def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read stored bytes [start, stop) in chunks. Raises Unavailable when they cannot be read."""
+        """Read stored bytes [start, stop) in chunks.
+
+        Raises ContentDamaged where the store is sure that they are not there, Unavailable where they cannot be read.
+        """
         ...
 
     def path(self, location: str) -> Path | None:

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,7 +25,7 @@ from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import sync_folder
-from openecr.domain.errors import ContentDamaged, StorageFull
+from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 from openecr.ports.blobs import PartWriter, Sealer, Tap
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ _NICENESS = 5
 _SHARDS = 256
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
+_COPYING = ".copying"
+_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM})
 
 
@@ -60,6 +63,14 @@ class FileBlobStore:
             _FileSink(self._file(location), self._space), taps, self._threads, sealer=sealer
         )
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy, which gets its name when it is whole. Raises StorageFull."""
+        self._space.take(0)
+        file = self._file(location)
+        part = file.with_name(f"{location}.{secrets.token_hex(8)}{_COPYING}")
+        sink = _FileSink(part, self._space, name=file)
+        return BatchingPartWriter(sink, taps, self._threads)
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
         if len(parts) == 1:
@@ -70,13 +81,13 @@ class FileBlobStore:
         return location
 
     async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop). Raises Unavailable."""
+        """Read bytes [start, stop). Raises ContentDamaged where they are not there, Unavailable."""
         reader = _Reader(self._file(location))
         try:
             position = start
             while position < stop:
                 size_bytes = min(READ_BYTES, stop - position)
-                chunk = await self._run(partial(reader.read, size_bytes, position))
+                chunk = await self._read(reader, size_bytes, position)
                 if not chunk:
                     raise ContentDamaged(
                         message="A layer could not be read", context=f"{location} ends at {position}"
@@ -120,6 +131,14 @@ class FileBlobStore:
     def _file(self, location: str) -> Path:
         assert _LOCATION.fullmatch(location), location  # ours, never a client's
         return self._folders[location[:2]] / location
+
+    async def _read(self, reader: "_Reader", size_bytes: int, position: int) -> bytes:
+        try:
+            return await self._run(partial(reader.read, size_bytes, position))
+        except Unavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ContentDamaged(message=error.message, context=error.context) from error
+            raise
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:
@@ -167,13 +186,15 @@ class _Space:
 
 
 class _FileSink:
-    """One file, written from its start to its end."""
+    """One file, written from its start to its end; only then it gets its `name`, if that is another one."""
 
-    def __init__(self, file: Path, space: _Space) -> None:
+    def __init__(self, file: Path, space: _Space, *, name: Path | None = None) -> None:
         self._file = file
+        self._name = name
         self._space = space
         self._descriptor: int | None = None
         self._behind: WriteBehind | None = None
+        self._is_created = False
 
     async def admit(self, size_bytes: int) -> None:
         """Count bytes that are about to be written. Raises StorageFull."""
@@ -192,17 +213,21 @@ class _FileSink:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if self._name is not None:
+            _rename_to_new(self._file, self._name)
+            self._file = self._name
         sync_folder(self._file.parent)
 
     async def ended(self) -> None:
         """Everything is done."""
 
     def drop(self) -> None:
-        """Remove the file. Raises OSError."""
+        """Remove the file, where it is this sink's. Raises OSError."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
-        self._file.unlink(missing_ok=True)
+        if self._is_created:
+            self._file.unlink(missing_ok=True)
 
     async def dropped(self) -> None:
         """Everything is done."""
@@ -210,6 +235,7 @@ class _FileSink:
     def _open(self) -> tuple[int, WriteBehind]:
         if self._descriptor is None or self._behind is None:
             self._descriptor = _create(self._file)
+            self._is_created = True
             self._behind = WriteBehind(self._descriptor, SYNC_RANGE)
         return self._descriptor, self._behind
 
@@ -254,6 +280,20 @@ def _make_folders(root: Path) -> None:
         (root / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
     sync_folder(root)
     sync_folder(root.parent)
+
+
+def _rename_to_new(file: Path, name: Path) -> None:
+    """Raises FileExistsError where there is such a file."""
+    try:
+        name.hardlink_to(file)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if name.exists():
+            raise FileExistsError(errno.EEXIST, "there is such a file", str(name)) from error
+        file.rename(name)
+    else:
+        file.unlink()
 
 
 def _create(file: Path) -> int:

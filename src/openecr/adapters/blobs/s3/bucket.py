@@ -13,11 +13,14 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, failure_of
+from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, code_of, failure_of
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.planning import Piece
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_THERE_CODES = frozenset({"InvalidRange", "NoSuchKey"})
+"""No such object, or none of these bytes in it. A bucket that is not there has another one."""
+
 _TOKEN = "openecr-write"  # noqa: S105 -- the name of an object's metadata
 
 
@@ -81,12 +84,22 @@ class Bucket:
 
     def get(self, name: str, start: int, stop: int) -> Body:
         """Open bytes [start, stop), of which there is at least one. Raises CallFailed where they are not all there."""
-        found = self._client.get_object(**self._named(name), Range=f"bytes={start}-{stop - 1}")
+        try:
+            found = self._client.get_object(**self._named(name), Range=f"bytes={start}-{stop - 1}")
+        except ClientError as error:
+            if code_of(error) in _NOT_THERE_CODES:
+                raise CallFailed(Kind.DAMAGED, f"{name} in [{start}, {stop}): {error}"[:500]) from error
+            raise
         body = Body(found["Body"])
         told = str(found.get("ContentRange", f"bytes 0-{found['ContentLength'] - 1}/"))
-        if told.partition("/")[0] != f"bytes {start}-{stop - 1}":
+        span, _, total = told.partition("/")
+        if span != f"bytes {start}-{stop - 1}":
             body.close()
-            raise CallFailed(Kind.FINAL, f"{name}: asked for [{start}, {stop}), the answer has {told}")
+            is_short = total.isdecimal() and int(total) < stop
+            raise CallFailed(
+                Kind.DAMAGED if is_short else Kind.FINAL,
+                f"{name}: asked for [{start}, {stop}), the answer has {told}",
+            )
         return body
 
     def remove(self, names: Sequence[str]) -> None:

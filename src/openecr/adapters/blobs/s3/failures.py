@@ -14,7 +14,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from openecr.domain.errors import StorageFull, Unavailable
+from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 
 _FULL_CODES = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
@@ -43,6 +43,9 @@ class Kind(Enum):
 
     MISSING = auto()
     """The object, or the multipart upload, is not there."""
+
+    DAMAGED = auto()
+    """The bytes that were asked for are surely not there: no object is, or a shorter one."""
 
     TAKEN = auto()
     """An object is there already."""
@@ -92,6 +95,8 @@ def told(failure: CallFailed) -> Unavailable:
     """Return the error of the port that stands for a failure."""
     if failure.kind is Kind.FULL:
         return StorageFull(context=failure.context)
+    if failure.kind is Kind.DAMAGED:
+        return ContentDamaged(message="A layer could not be read", context=failure.context)
     return out_of_reach(failure.context)
 
 
@@ -100,8 +105,13 @@ def out_of_reach(context: str) -> Unavailable:
     return Unavailable(message="The registry's storage failed. Try again.", context=context)
 
 
+def code_of(error: ClientError) -> str:
+    """Return what the server calls it."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
 def _kind_of(error: ClientError) -> Kind:
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _FULL_CODES or status == _FULL:
         return Kind.FULL
