@@ -8,6 +8,7 @@ import pytest
 from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.blobs.moving import MovingBlobStore
+from openecr.adapters.blobs.part_writer import BATCH_BYTES
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.testing.faults import FaultyBlobStore
@@ -70,6 +71,50 @@ async def test_a_copy_that_fails_is_told_and_tried_by_the_next_run(
     assert location(1) in failed.failed[0]
     assert (await copied(old, new)).copied == 1
     assert await content_of(new, location(1)) == CONTENT
+
+
+async def test_a_copy_is_not_there_before_it_is_whole(old: FileBlobStore, new: FileBlobStore) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), CONTENT)
+    copy = await new.create_copy(location(1))
+    await copy.write(CONTENT[: len(CONTENT) // 2] + b"\0" * BATCH_BYTES)
+    await copy.write(b"\0" * BATCH_BYTES)  # the first batch is on its way to the disk
+
+    assert await new.size(location(1)) is None
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1)) == CONTENT
+    assert await everything(new) == []
+
+    await copy.abort()
+    assert await everything(moving) == [location(1)]
+    assert [path for path in new._root.glob("*/*") if path.is_file()] == []
+
+
+async def test_a_copy_that_somebody_else_made_stays(old: FileBlobStore, new: FileBlobStore) -> None:
+    await stored(old, location(1), CONTENT)
+    slow = await new.create_copy(location(1))
+    await slow.write(CONTENT)
+
+    assert (await copied(old, new)).copied == 1
+    with pytest.raises(Unavailable):
+        await slow.finish()
+    await slow.abort()
+
+    assert await content_of(new, location(1)) == CONTENT
+
+
+async def test_half_a_blob_in_the_new_store_hides_no_whole_one(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), CONTENT)
+    await stored(new, location(1), CONTENT[:100])
+
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1)) == CONTENT
+    path = moving.path(location(1))
+    assert path is not None
+    assert path.read_bytes() == CONTENT
 
 
 class _Forgetful(FileBlobStore):

@@ -42,6 +42,15 @@ class FaultyBlobStore:
             raise self._error()
         return _FaultyPartWriter(self, writer)
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy whose calls are counted too."""
+        fails = self.begin()
+        writer = await self._store.create_copy(location, taps)
+        if fails:
+            await writer.abort()
+            raise self._error()
+        return _FaultyPartWriter(self, writer)
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of parts."""
         fails = self.begin()

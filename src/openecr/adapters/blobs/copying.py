@@ -65,7 +65,7 @@ async def copy_location(source: BlobStore, target: BlobStore, location: str) -> 
     if size_bytes is None:
         raise Unavailable(message="A layer could not be read", context=f"{location} is not stored")
     written = hashlib.sha256()
-    writer = await target.create_part(location, (written.update,))
+    writer = await target.create_copy(location, (written.update,))
     try:
         async for chunk in source.open(location, 0, size_bytes):
             await writer.write(chunk)

@@ -10,7 +10,7 @@ from openecr.ports.blobs import BlobStore, PartWriter, Sealer, Tap
 
 
 class MovingBlobStore:
-    """The new store before the old one. Nothing is moved here: `copy_blobs` does that meanwhile."""
+    """Reads ask the old store first: what it has is whole. Nothing is moved here: `copy_blobs` does that meanwhile."""
 
     def __init__(self, new: BlobStore, old: BlobStore) -> None:
         self._new = new
@@ -21,6 +21,10 @@ class MovingBlobStore:
     ) -> PartWriter:
         """Start a part in the new store."""
         return await self._new.create_part(location, taps, sealer)
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy in the new store."""
+        return await self._new.create_copy(location, taps)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob in the new store, after bringing those parts there that were written before the move."""
@@ -40,7 +44,7 @@ class MovingBlobStore:
 
     def path(self, location: str) -> Path | None:
         """Return the file, in whichever store it is one."""
-        paths = (self._new.path(location), self._old.path(location))
+        paths = (self._old.path(location), self._new.path(location))
         return next((path for path in paths if path is not None and path.exists()), None)
 
     async def redirect(self, location: str) -> str | None:
@@ -49,8 +53,8 @@ class MovingBlobStore:
 
     async def size(self, location: str) -> int | None:
         """Return the length of what is stored in either store."""
-        found = await self._new.size(location)
-        return await self._old.size(location) if found is None else found
+        found = await self._old.size(location)
+        return await self._new.size(location) if found is None else found
 
     async def remove(self, locations: Sequence[str]) -> None:
         """Remove bytes from both: first from the old one, which nobody copies from any more then."""
@@ -70,4 +74,4 @@ class MovingBlobStore:
                 yield location
 
     async def _holder(self, location: str) -> BlobStore:
-        return self._new if await self._new.size(location) is not None else self._old
+        return self._old if await self._old.size(location) is not None else self._new
