@@ -158,6 +158,37 @@ async def test_while_blobs_move_each_is_found_where_it_is(old: FileBlobStore, ne
         await content_of(moving, location(1), 0, 1)
 
 
+async def test_servers_at_two_steps_of_a_move_see_and_remove_what_the_others_took(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    steps = [MovingBlobStore(old, new), MovingBlobStore(new, old)]
+    places = [location(number) for number in range(2)]
+    for store, where in zip(steps, places, strict=True):
+        await stored(store, where, CONTENT)
+    assert (await everything(old), await everything(new)) == ([places[0]], [places[1]])
+
+    for store in steps:
+        for where in places:
+            assert await content_of(store, where) == CONTENT
+        assert await everything(store) == sorted(places)
+    await steps[0].remove(places)
+
+    assert await everything(steps[1]) == []
+
+
+async def test_copies_that_were_given_up_are_removed_after_their_time(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    begun = await new.create_copy(location(1))
+    for _ in range(3):
+        await begun.write(b"x" * BATCH_BYTES)  # the first of them is on disk by now
+
+    assert await new.end_leftovers(begun_before=0) == 0
+    assert await MovingBlobStore(new, old).end_leftovers(begun_before=2**60) == 1
+    assert [path for path in new._root.glob("*/*") if path.is_file()] == []
+    await begun.abort()
+
+
 async def test_an_upload_that_began_before_the_move_ends_after_it(
     old: FileBlobStore, new: FileBlobStore
 ) -> None:

@@ -42,7 +42,7 @@ class Losses:
         self._database = database
         self._store = store
         self._contents = contents
-        self._check_store = check_store
+        self.check_store = check_store
         self._read_again: set[str] = set()
 
     async def has_its_length(self, blob: StoredBlob) -> bool:
@@ -74,13 +74,17 @@ class Losses:
 
     async def mark(self, blob: StoredBlob) -> bool:
         """Let nobody find a blob that proved bad; False where it has other bytes by now. Raises Unavailable."""
-        await self._check_store()
+        await self.check_store()
         if not await self._database.write(lambda connection: scrubbing.mark_lost(connection, blob)):
             return False
         _LOG.error(
             "a blob is lost until it is uploaded again", digest=str(blob.digest), location=blob.location
         )
         return True
+
+    async def restore(self, blob: StoredBlob) -> bool:
+        """Let a lost blob be found again that proved good; False where it has been healed. Raises Unavailable."""
+        return await self._database.write(lambda connection: scrubbing.mark_stored(connection, blob))
 
     async def _is_missing(self, location: str) -> bool:
         """Confirm that nothing is there by reading: the short answer to a mere look may be about anything."""

@@ -1,6 +1,6 @@
 """The use cases behind both faces, each made once over the same parts."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
@@ -40,6 +40,7 @@ class UseCases:
         *,
         database: Database,
         store: BlobStore,
+        check_store: Callable[[], Awaitable[None]],
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
         keys: KeyRing,
@@ -89,7 +90,7 @@ class UseCases:
         )
         data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
         contents = Contents(store=store, data_keys=data_keys)
-        self.losses = Losses(database=database, store=store, contents=contents)
+        self.losses = Losses(database=database, store=store, contents=contents, check_store=check_store)
         self.blobs = Blobs(
             database=database,
             contents=contents,

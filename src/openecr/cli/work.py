@@ -86,16 +86,17 @@ def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
 def scrub(**flags: Any) -> None:
     """Read every blob again and compare it with its digest. Ends with status 1 where one is lost.
 
-    A lost blob answers 404 until it is uploaded again.
+    A lost blob answers 404 until it is uploaded again, or found again: lost ones are read too.
     """
     data = read_settings(flags).data
     report = _run(data, ("scrub",))["scrub"]
     click.echo(
-        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
+        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable, "
+        f"{report['lost_count']} lost, {report['found_again']} found again"
     )
     for digest in report["lost"]:
         click.echo(f"lost {digest}")
-    sys.exit(1 if report["lost"] else 0)
+    sys.exit(1 if report["lost_count"] else 0)
 
 
 @click.group()
@@ -107,7 +108,7 @@ def blobs() -> None:
 @click.option("--remove-orphans", is_flag=True, help="Let the next collection remove what nobody names.")
 @setting_options(only=("data",))
 def audit(*, remove_orphans: bool, **flags: Any) -> None:
-    """Compare the blob store with the database. Ends with status 1 where bytes are missing.
+    """Compare the blob store with the database. Ends with status 1 where bytes are missing, too few or too many.
 
     Orphans are stored bytes that no row of the database names. After a database was restored from a backup they may
     be of images that the backup does not know.
@@ -119,12 +120,16 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
             time.sleep(_POLL_SECONDS)
         _run(data, ("remove-bytes",))
     report = _run(data, ("audit-blobs",))["audit-blobs"]
-    click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
+    click.echo(
+        f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs, "
+        f"{report['missing_count']} missing, {report['damaged_count']} damaged, {report['lost_count']} lost"
+    )
     for location in report["orphans_told"]:
         click.echo(f"orphan {location}")
-    for digest in report["missing"]:
-        click.echo(f"missing {digest}")
-    sys.exit(1 if report["missing"] else 0)
+    for word in ("missing", "damaged", "lost"):
+        for digest in report[word]:
+            click.echo(f"{word} {digest}")
+    sys.exit(1 if any(report[f"{word}_count"] for word in ("missing", "damaged", "lost")) else 0)
 
 
 @blobs.command("copy")

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+MARK_NAME = "blob-store-id"
+"""What a store calls its mark; no location looks like it."""
+
 Tap = Callable[[bytes], None]
 """Sees every batch of bytes in order, in the thread that writes it (a hash's update, say)."""
 
@@ -107,4 +110,16 @@ class BlobStore(Protocol):
 
     def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location, for audits."""
+        ...
+
+
+class MarkedBlobStore(BlobStore, Protocol):
+    """A store that can be told from others: it carries a mark, which is no location."""
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return its mark, if it has one; of several stores in one the marks of all. Raises Unavailable."""
+        ...
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark a store, durably; one that is marked already stays as it is. Raises Unavailable."""
         ...

@@ -18,6 +18,7 @@ from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
 from openecr.application.scrubbing import Scrubbing
+from openecr.application.store_identity import StoreIdentity
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
@@ -75,6 +76,10 @@ async def compose(
         databases = await open_databases(settings, folder, stack, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
+        identity = StoreIdentity(
+            database=metadata, store=store, ids=ids, place=str(settings.blobs or folder.blobs)
+        )
+        await identity.prove()
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
@@ -85,6 +90,7 @@ async def compose(
         use_cases = UseCases(
             database=metadata,
             store=store,
+            check_store=identity.check,
             pull_times=pull_times,
             key_uses=key_uses,
             keys=keys,
@@ -116,6 +122,7 @@ async def compose(
                 database=metadata,
                 store=store,
                 read=use_cases.blobs.open,
+                losses=use_cases.losses,
                 clock=clock,
                 bytes_per_second=limits.scrub_bytes_per_second,
             ),

@@ -24,9 +24,9 @@ from typing import TypeVar
 from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
-from openecr.adapters.private_files import sync_folder
+from openecr.adapters.private_files import create_private_file, sync_folder
 from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
-from openecr.ports.blobs import PartWriter, Sealer, Tap
+from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
 
 T = TypeVar("T")
 
@@ -123,6 +123,14 @@ class FileBlobStore:
         for shard in range(_SHARDS):
             for name in await self._run(partial(_list, self._root / f"{shard:02x}")):
                 yield name
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return the mark, if there is one. Raises Unavailable."""
+        return await self._run(partial(_read_marks, self._root / MARK_NAME))
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the folder, unless it is. Raises Unavailable."""
+        await self._run(partial(create_private_file, self._root / MARK_NAME, f"{mark}\n".encode()))
 
     async def close(self) -> None:
         """Wait for what the threads do."""
@@ -313,6 +321,13 @@ def _write_all(descriptor: int, batch: Sequence[bytes]) -> int:
         if rest:
             rest[0] = rest[0][written:]
     return size_bytes
+
+
+def _read_marks(file: Path) -> frozenset[str]:
+    try:
+        return frozenset({file.read_text(encoding="ascii", errors="replace").strip()})
+    except FileNotFoundError:
+        return frozenset()
 
 
 def _size(file: Path) -> int | None:

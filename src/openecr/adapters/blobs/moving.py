@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import cast
 
 from openecr.adapters.blobs.copying import copy_location
-from openecr.ports.blobs import BlobStore, PartWriter, Sealer, Tap
+from openecr.ports.blobs import BlobStore, MarkedBlobStore, PartWriter, Sealer, Tap
 
 
 class MovingBlobStore:
     """Reads ask the old store first: what it has is whole. Nothing is moved here: `copy_blobs` does that meanwhile."""
 
-    def __init__(self, new: BlobStore, old: BlobStore) -> None:
+    def __init__(self, new: MarkedBlobStore, old: MarkedBlobStore) -> None:
         self._new = new
         self._old = old
 
@@ -72,6 +72,14 @@ class MovingBlobStore:
         async for location in self._old.iterate():
             if await self._new.size(location) is None:
                 yield location
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return the marks of both: one, where they are of one database."""
+        return await self._new.read_marks() | await self._old.read_marks()
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the new store."""
+        await self._new.make_mark(mark)
 
     async def _holder(self, location: str) -> BlobStore:
         return self._old if await self._old.size(location) is not None else self._new

@@ -24,12 +24,14 @@ from openecr.adapters.blobs.s3.pools import Pool
 from openecr.adapters.blobs.s3.reading import Reader
 from openecr.adapters.blobs.s3.sending import Write
 from openecr.adapters.blobs.s3.uploading import Background, Memory, ObjectSink
-from openecr.ports.blobs import PartWriter, Sealer, Tap
+from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
 
 T = TypeVar("T")
 
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _PROOF_BYTES = 24
+_MARK_MAX_BYTES = 256
 _HASHING_THREADS = 8
 _CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
 
@@ -162,6 +164,31 @@ class S3BlobStore:
         if seconds is None:
             return None
         return await self._told(self._calls, lambda: self._bucket.url(self._name(location), seconds))
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return the mark, if there is one. Raises Unavailable."""
+        found = await self._told(self._calls, partial(self._bucket.head, MARK_NAME))
+        if found is None:
+            return frozenset()
+        reader = Reader(
+            self._bucket,
+            self._calls,
+            MARK_NAME,
+            0,
+            min(found.size_bytes, _MARK_MAX_BYTES),
+            patience=self._patience,
+            bounds=self._bounds,
+        )
+        mark = b"".join([chunk async for chunk in reader.chunks()])
+        return frozenset({mark.decode("ascii", "replace").strip()})
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the bucket, or the part of it, unless it is. Raises Unavailable."""
+        try:
+            await Write(self._bucket, self._calls, MARK_NAME).put(f"{mark}\n".encode())
+        except Unavailable:
+            if not await self.read_marks():  # somebody else was quicker
+                raise
 
     async def prove(self) -> None:
         """Write, read and remove a small object. Raises Unavailable, with what is wrong in its context."""
