@@ -64,7 +64,8 @@ class Asked:
     target: str
 
 
-Choice = Callable[[Asked], Fault | None]
+Choice = Callable[[Asked], Fault | bytes | None]
+"""Bytes are an answer in the place of the server's."""
 
 
 def first_try_of_each(fault: Fault) -> Choice:
@@ -129,7 +130,7 @@ class FaultyProxy:
             _reset(server)
             _reset(client)
             raise EOFError
-        canned = _CANNED.get(fault) if fault is not None else None
+        canned = fault if isinstance(fault, bytes) else _CANNED.get(fault) if fault is not None else None
         if canned is not None:
             client.sendall(canned)
             return
@@ -137,7 +138,9 @@ class FaultyProxy:
         server.sendall(body)
         self._answer(client, server, method, fault)
 
-    def _answer(self, client: socket.socket, server: socket.socket, method: str, fault: Fault | None) -> None:
+    def _answer(
+        self, client: socket.socket, server: socket.socket, method: str, fault: Fault | bytes | None
+    ) -> None:
         head, rest = _read_head(server)
         body = b"" if method == "HEAD" else _read_body(server, head, rest)
         if fault is Fault.DROP_AFTER:
@@ -161,16 +164,17 @@ class FaultyProxy:
             client.shutdown(socket.SHUT_RDWR)
 
 
-def _error(status: str, code: str) -> bytes:
+def error_answer(status: str, code: str) -> bytes:
+    """Return an answer that is an error of S3."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on purpose</Message></Error>"
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
     return (head + body).encode()
 
 
-_INTERNAL_ERROR = _error("500 Internal Server Error", "InternalError")
+_INTERNAL_ERROR = error_answer("500 Internal Server Error", "InternalError")
 _CANNED = {
     Fault.ERROR_BEFORE: _INTERNAL_ERROR,
-    Fault.SLOW_DOWN: _error("503 Slow Down", "SlowDown"),
+    Fault.SLOW_DOWN: error_answer("503 Slow Down", "SlowDown"),
     Fault.GARBAGE: b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 21\r\n\r\n<html><p>bad gateway\r\n",
 }
 

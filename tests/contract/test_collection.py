@@ -125,6 +125,30 @@ async def test_needed_links_never_hide_those_that_may_go(shelf: Shelf, small_ste
     assert await shelf.blobs.find(shelf.grant, Digest.of(b"loose")) is None
 
 
+async def test_bytes_that_would_not_go_keep_no_others_and_are_tried_again(shelf: Shelf) -> None:
+    blobs = [await shelf.push(b"loose %d" % number) for number in range(3)]
+    in_the_way = shelf.files.path(blobs[0].location)
+    assert in_the_way is not None
+    in_the_way.unlink()
+    in_the_way.mkdir()  # no file, which cannot be unlinked
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+    await shelf.collection.collect()
+    shelf.clock.move(seconds=LIMITS.doomed_seconds)
+
+    await shelf.collection.collect()
+
+    assert [row[0] for row in await shelf.rows(ALL_DOOMED)] == [blobs[0].location]
+    assert await shelf.locations() == {blobs[0].location}
+    assert await shelf.collection.remove_doomed() is False, "it has time until later"
+    shelf.clock.move(seconds=3600)
+    with pytest.raises(Unavailable):
+        await shelf.collection.remove_doomed()
+    in_the_way.rmdir()
+    shelf.clock.move(seconds=3600)
+    assert await shelf.collection.remove_doomed() is False
+    assert await shelf.rows(ALL_DOOMED) == []
+
+
 async def test_a_step_that_changes_nothing_ends(shelf: Shelf) -> None:
     for step in shelf.collection.steps.values():
         assert await step() is False

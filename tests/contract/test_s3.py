@@ -15,7 +15,7 @@ from openecr.adapters.blobs.s3.reading import Reader
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import PartWriter
 from tests.contract.blob_store import content_of, everything, location, stored
-from tests.faulty_proxy import Fault, FaultyProxy, faulty_proxy, first_try_of_each
+from tests.faulty_proxy import Asked, Fault, FaultyProxy, error_answer, faulty_proxy, first_try_of_each
 from tests.s3_servers import SERVERS, S3Server
 
 MIB = 1024 * 1024
@@ -81,6 +81,16 @@ async def broken(server: S3Server, bucket: str, proxy: FaultyProxy) -> AsyncIter
     proxy.choose = None
     proxy.asked.clear()
     store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint, patience=PATIENCE))
+    yield store
+    proxy.choose = None
+    await store.close()
+
+
+@pytest.fixture
+async def refused(server: S3Server, bucket: str, proxy: FaultyProxy) -> AsyncIterator[S3BlobStore]:
+    """A store behind the proxy that has time."""
+    proxy.choose = None
+    store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint))
     yield store
     proxy.choose = None
     await store.close()
@@ -186,6 +196,38 @@ async def test_objects_are_listed_and_removed_a_page_at_a_time(server: S3Server,
     await store.remove(places[1:])
     assert await everything(store) == places[:1]
     await store.close()
+
+
+@pytest.mark.parametrize("code", ["MissingContentMD5", "InvalidRequest", "InvalidDigest", "NotImplemented"])
+async def test_a_server_that_takes_no_list_is_asked_for_each(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy, code: str
+) -> None:
+    for where in (ONE, TWO):
+        await stored(store, where, b"x")
+    status = "501 Not Implemented" if code == "NotImplemented" else "400 Bad Request"
+    proxy.choose = lambda asked: error_answer(status, code) if asked.method == "POST" else None
+
+    assert not await refused.remove([ONE, TWO, THREE])
+
+    assert await everything(store) == []
+
+
+async def test_an_object_that_would_not_go_is_told_and_the_others_go(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
+) -> None:
+    for where in (ONE, TWO):
+        await stored(store, where, b"x")
+    denied = error_answer("403 Forbidden", "AccessDenied")
+
+    def choose(asked: Asked) -> bytes | None:
+        if asked.method == "POST":
+            return error_answer("501 Not Implemented", "NotImplemented")
+        return denied if asked.method == "DELETE" and ONE in asked.target else None
+
+    proxy.choose = choose
+
+    assert list(await refused.remove([ONE, TWO])) == [ONE]
+    assert await everything(store) == [ONE]
 
 
 async def test_a_prefix_keeps_two_stores_in_one_bucket_apart(server: S3Server, bucket: str) -> None:

@@ -7,6 +7,7 @@ key that restricts. Grace only spares clients from uploading again what they wer
 from collections.abc import Awaitable, Callable, Mapping
 
 from openecr.application.limits import Limits
+from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.store import blobs, doomed, garbage, images, large_sessions, pulls, purging, uploads
@@ -16,6 +17,7 @@ from openecr.store.database import Database
 from openecr.store.garbage import Garbage
 
 SECOND = 1_000_000
+_PUT_OFF_SECONDS = 15 * 60
 STEP_ROWS = 200
 """About as many rows as one transaction changes."""
 
@@ -115,16 +117,37 @@ class Collection:
         return window.end is not None
 
     async def remove_doomed(self) -> bool:
-        """Remove bytes whose time has come, then forget them."""
+        """Remove bytes whose time has come, then forget them. Those that would not go are tried again later.
+
+        Raises Unavailable where none would.
+        """
         now = self._clock.now()
         found = await self._database.scan(
             lambda connection: doomed.list_due(connection, now=now, limit=self._step_rows)
         )
         if not found:
             return False
-        await self._blobs.remove(tuple(found))
-        await self._database.write(lambda connection: doomed.remove(connection, found))
+        stayed = set(await self._blobs.remove(tuple(found)))
+        gone = {location: seen for location, seen in found.items() if location not in stayed}
+        left = {location: seen for location, seen in found.items() if location in stayed}
+        later = now + _PUT_OFF_SECONDS * SECOND
+
+        def unit(connection: Connection) -> None:
+            doomed.remove(connection, gone)
+            doomed.put_off(connection, left, not_before=later)
+
+        await self._database.write(unit)
+        if not gone:
+            raise Unavailable(
+                message="The registry's storage failed. Try again.",
+                context=f"none of {len(left)} locations could be removed, {next(iter(left))} among them",
+            )
         return len(found) == self._step_rows
+
+    async def end_leftovers(self) -> int:
+        """Remove what writers that were killed have left in the store besides blobs; return how many of it."""
+        begun_before = self._clock.now() - self._limits.leftover_seconds * SECOND
+        return await self._blobs.end_leftovers(begun_before=begun_before)
 
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""

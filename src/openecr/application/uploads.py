@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from typing import TypeVar
 
 from openecr.application.contents import Contents
@@ -305,7 +304,9 @@ class Uploads:
 
     # --- one part ---
 
-    async def _take(self, access: _Access, upload_id: str, first_byte: int | None) -> _Part:
+    async def _take(
+        self, access: _Access, upload_id: str, first_byte: int | None, *, is_for_part: bool = True
+    ) -> _Part:
         """Take the session: whoever held it until now can record nothing any more."""
         repository = access.repository
         location = self._ids.token(LOCATION_BYTES).hex()
@@ -319,7 +320,7 @@ class Uploads:
                 raise not_found(repository, upload_id)
             check_offset(found, first_byte)
             # Each part has raised the epoch: counting them, where there may be too many, is seldom needed.
-            if found.epoch >= limit and uploads.count_parts(connection, found.id) >= limit:
+            if is_for_part and found.epoch >= limit and uploads.has_parts(connection, found.id, limit):
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
             return _Part(access=access, upload=taken, location=location)
@@ -445,7 +446,7 @@ class Uploads:
         checked = frozenset[str]()
         for _ in range(_ATTEMPTS):
             try:
-                return await self._seal(access, upload, parts, digest, partial(unit, checked=checked))
+                return await self._seal(access, upload, parts, digest, _given(unit, checked))
             except ContentUnchecked as found:
                 await self._losses.check_length(found.blob)
                 checked |= {found.blob.location}
@@ -516,8 +517,14 @@ class Uploads:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
             return parts[0].location
-        whole = await self._take(access, upload.id, upload.received_bytes)
+        whole = await self._take(access, upload.id, upload.received_bytes, is_for_part=False)
         return await self._blobs.assemble([part.location for part in parts], whole.location)
+
+
+def _given(
+    unit: Callable[[Connection, Seal, frozenset[str]], T], checked: frozenset[str]
+) -> Callable[[Connection, Seal], T]:
+    return lambda connection, seal: unit(connection, seal, checked)
 
 
 def _owner(grant: Grant) -> str:

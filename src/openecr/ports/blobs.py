@@ -7,7 +7,7 @@ What is stored may be sealed: a part's `Sealer` stands between its content and t
 knows nothing of it. Its positions and lengths are those of the stored bytes; `application/contents.py` opens them.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -100,8 +100,18 @@ class BlobStore(Protocol):
         """Return the length of what is stored, or None if nothing is."""
         ...
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove bytes, durably; a location that holds nothing is fine. Raises Unavailable."""
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove bytes, durably; a location that holds nothing is fine. Return those whose bytes would not go.
+
+        Raises Unavailable where the store is away.
+        """
+        ...
+
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove what writers that were killed have left that is no location, if they began before an instant.
+
+        Returns how many there were. Raises Unavailable.
+        """
         ...
 
     async def check_space(self) -> None:

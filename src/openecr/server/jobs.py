@@ -17,6 +17,7 @@ _FLUSH_SECONDS = 5
 _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
+_DAY_SECONDS = 24 * 60 * 60
 _RETENTION_SECONDS = 600
 _KEYS_SECONDS = 600
 """Keys are deleted and rotated to the day; nobody waits for the minute."""
@@ -41,6 +42,12 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     )
     return (
         *collection,
+        Kind(
+            name="end-leftovers",
+            run=_alone(parts.collection.end_leftovers),
+            every_seconds=_DAY_SECONDS,
+            first_seconds=_DAY_SECONDS,
+        ),
         Kind(name="audit-retention", run=_alone(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 
 from openecr.store.connections import Connection
 from openecr.store.dialects import insert_or_update
@@ -30,6 +30,13 @@ REMOVE = Statement(
 )
 
 
+PUT_OFF = Statement(
+    update(DOOMED)
+    .where(_D.location == bindparam("the_location"), _D.not_before == bindparam("seen"))
+    .values(not_before=bindparam("new_not_before"))
+)
+
+
 def add(connection: Connection, locations: Iterable[str], *, not_before: int) -> None:
     """Doom locations in the transaction that removes the rows which named them."""
     for location in locations:
@@ -45,3 +52,9 @@ def remove(connection: Connection, listed: Mapping[str, int]) -> None:
     """Forget locations whose bytes are gone, but for those that were doomed again since they were listed."""
     for location, not_before in listed.items():
         connection.execute(REMOVE, the_location=location, seen=not_before)
+
+
+def put_off(connection: Connection, listed: Mapping[str, int], *, not_before: int) -> None:
+    """Leave locations whose bytes would not go for later, as `remove` forgets those that went."""
+    for location, seen in listed.items():
+        connection.execute(PUT_OFF, the_location=location, seen=seen, new_not_before=not_before)

@@ -14,12 +14,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import structlog
 
 from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
@@ -27,6 +29,8 @@ from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
 from openecr.adapters.private_files import create_private_file, sync_folder
 from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
+
+_LOG = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -110,9 +114,19 @@ class FileBlobStore:
         """Return the file's length, or None."""
         return await self._run(partial(_size, self._file(location)))
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove files, durably; one that is not there is fine. Raises Unavailable."""
-        await self._run(partial(_remove, [self._file(location) for location in locations]))
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove files, durably; one that is not there is fine. Return those that would not go. Raises Unavailable."""
+        return await self._run(partial(_remove, [self._file(location) for location in locations]))
+
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove copies that nobody has gone on with since an instant; return how many. Raises Unavailable."""
+        seconds = begun_before / 1_000_000
+        removed = 0
+        for shard in range(_SHARDS):
+            removed += await self._run(
+                partial(_remove_copies, self._root / f"{shard:02x}", written_before=seconds)
+            )
+        return removed
 
     async def check_space(self) -> None:
         """Raise StorageFull below the reserve."""
@@ -341,15 +355,28 @@ def _list(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
 
 
-def _remove(files: Sequence[Path]) -> None:
+def _remove_copies(folder: Path, *, written_before: float) -> int:
+    copies = [file for file in folder.glob(f"*{_COPYING}") if file.stat().st_mtime < written_before]
+    for file in copies:
+        file.unlink(missing_ok=True)
+    return len(copies)
+
+
+def _remove(files: Sequence[Path]) -> list[str]:
     """Remove files so that none comes back after a crash, when nobody would know it any more.
 
     The folder of a file that is not there is synced too: a server that was killed may have removed it just before.
     """
+    stayed: list[str] = []
     for file in files:
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.warning("a file would not go", file=file.name, error=str(error))
+            stayed.append(file.name)
     for folder in {file.parent for file in files}:
         sync_folder(folder)
+    return stayed
 
 
 def _concatenate(parts: Sequence[Path], target: Path) -> None:

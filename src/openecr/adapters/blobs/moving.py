@@ -1,6 +1,6 @@
 """A store whose blobs are being moved from another one: what is written goes to the new one, reads try both."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
@@ -56,10 +56,15 @@ class MovingBlobStore:
         found = await self._old.size(location)
         return await self._new.size(location) if found is None else found
 
-    async def remove(self, locations: Sequence[str]) -> None:
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
         """Remove bytes from both: first from the old one, which nobody copies from any more then."""
-        await self._old.remove(locations)
-        await self._new.remove(locations)
+        stayed = await self._old.remove(locations)
+        return {*stayed, *await self._new.remove(locations)}
+
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove what killed writers and copies have left in both."""
+        ended = await self._old.end_leftovers(begun_before=begun_before)
+        return ended + await self._new.end_leftovers(begun_before=begun_before)
 
     async def check_space(self) -> None:
         """Check the new store."""

@@ -21,6 +21,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_THERE_CODES = frozenset({"InvalidRange", "NoSuchKey"})
 """No such object, or none of these bytes in it. A bucket that is not there has another one."""
 
+_WANTS_OTHERWISE_CODES = frozenset({"InvalidDigest", "InvalidRequest", "MissingContentMD5"})
+"""What servers say that want a checksum which botocore does not send for this call, or have not the call."""
+
 _TOKEN = "openecr-write"  # noqa: S105 -- the name of an object's metadata
 
 
@@ -102,18 +105,22 @@ class Bucket:
             )
         return body
 
-    def remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str]) -> dict[str, str]:
         """Remove several objects, at most as many as a page has; one that is not there is fine.
 
-        Raises CallFailed where one stays.
+        Returns those that stay, with what the server says about each. Raises CallFailed.
         """
-        found = self._client.delete_objects(
-            Bucket=self._options.bucket,
-            Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
-        )
+        try:
+            found = self._client.delete_objects(
+                Bucket=self._options.bucket,
+                Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
+            )
+        except ClientError as error:
+            if code_of(error) in _WANTS_OTHERWISE_CODES:
+                raise CallFailed(Kind.NOT_SERVED, str(error)[:500]) from error
+            raise
         errors = [each for each in found.get("Errors", ()) if each.get("Code") != "NoSuchKey"]
-        if errors:
-            raise CallFailed(Kind.PASSING, f"{len(errors)} objects were not removed: {errors[0]}"[:500])
+        return {self._name(each["Key"]): f"{each.get('Code')}: {each.get('Message')}" for each in errors}
 
     def remove_one(self, name: str) -> None:
         """Remove one object, for servers that cannot take several."""

@@ -38,6 +38,13 @@ _PASSING_STATUSES = frozenset({408, 429})
 _NOT_SERVED, _PRECONDITION_FAILED, _FULL, _BROKEN = 501, 412, 507, 500
 
 
+_AGAIN = "The registry's storage failed. Try again."
+
+
+class Refused(Unavailable):
+    """The server answers, and does not do this."""
+
+
 class Kind(Enum):
     """What a failure means."""
 
@@ -95,6 +102,8 @@ def told(failure: CallFailed) -> Unavailable:
     """Return the error of the port that stands for a failure."""
     if failure.kind is Kind.FULL:
         return StorageFull(context=failure.context)
+    if failure.kind is Kind.FINAL:
+        return Refused(message=_AGAIN, context=failure.context)
     if failure.kind is Kind.DAMAGED:
         return ContentDamaged(message="A layer could not be read", context=failure.context)
     return out_of_reach(failure.context)
@@ -102,7 +111,7 @@ def told(failure: CallFailed) -> Unavailable:
 
 def out_of_reach(context: str) -> Unavailable:
     """Return the error of the port for a store that does not do what it should."""
-    return Unavailable(message="The registry's storage failed. Try again.", context=context)
+    return Unavailable(message=_AGAIN, context=context)
 
 
 def code_of(error: ClientError) -> str:

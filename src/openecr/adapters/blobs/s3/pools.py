@@ -16,6 +16,10 @@ from openecr.adapters.blobs.s3.failures import out_of_reach
 T = TypeVar("T")
 
 
+Job = Callable[[], Callable[[], None] | None]
+"""Must not raise. What it returns is called once the thread counts as free."""
+
+
 class Threads:
     """Daemon threads, started as they are needed: one that hangs holds up neither the others nor the program's end."""
 
@@ -23,22 +27,22 @@ class Threads:
         """Start `limit` threads at most; jobs beyond them wait for the next that is free."""
         self._name = name
         self._limit = limit
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        # Threads that wait, less jobs that do. A thread that has just told a result is not among them yet.
+        # Threads that wait, less jobs that do.
         self._idle = 0
         self._started = 0
         self._is_closed = False
 
-    def run(self, job: Callable[[], None]) -> None:
-        """Have a job done, which must not raise."""
+    def run(self, job: Job) -> None:
+        """Have a job done. Raises RuntimeError where there is no thread for it and none can be started."""
         with self._lock:
             if self._idle > 0 or self._started == self._limit:
                 self._idle -= 1
             else:
-                self._started += 1
-                name = f"{self._name}-{self._started}"
+                name = f"{self._name}-{self._started + 1}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._started += 1
         self._jobs.put(job)
 
     def close(self) -> None:
@@ -51,12 +55,15 @@ class Threads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
-            del job  # what it held is not kept until the next one
+            tell = job()
             with self._lock:
-                if self._is_closed and self._idle >= 0:
-                    return
-                self._idle += 1
+                ends = self._is_closed and self._idle >= 0
+                self._idle += not ends
+            if tell is not None:
+                tell()
+            del job, tell  # what they held is not kept until the next one
+            if ends:
+                return
 
 
 class Pool:
@@ -82,7 +89,11 @@ class Pool:
                 await self._places.acquire()
         except TimeoutError:
             raise out_of_reach(f"all threads for {self._name} are busy") from None
-        running = self._start(call)
+        try:
+            running = self._start(call)
+        except RuntimeError as error:
+            self._places.release()
+            raise out_of_reach(f"no thread for {self._name} could be started: {error}") from error
         try:
             await asyncio.wait({running}, timeout=max(0, give_up_at - loop.time()))
         except asyncio.CancelledError:
@@ -122,13 +133,14 @@ class Pool:
         running.add_done_callback(end)
 
 
-def _perform(call: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop) -> None:
+def _perform(
+    call: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
+) -> Callable[[], None]:
     try:
         result = call()
     except BaseException as error:  # noqa: BLE001 -- whoever waits hears of it
-        _tell(loop, partial(future.set_exception, error))
-    else:
-        _tell(loop, partial(future.set_result, result))
+        return partial(_tell, loop, partial(future.set_exception, error))
+    return partial(_tell, loop, partial(future.set_result, result))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

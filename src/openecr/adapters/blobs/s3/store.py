@@ -7,18 +7,20 @@ a client that is slow, and nothing waits for ever for a server that hangs.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from openecr.adapters.blobs.part_writer import BatchingPartWriter
 from openecr.adapters.blobs.s3.assembling import Assembly
 from openecr.adapters.blobs.s3.bucket import Bucket, Leftover
 from openecr.adapters.blobs.s3.calls import Calls
-from openecr.adapters.blobs.s3.failures import CallFailed, Kind, out_of_reach, told
+from openecr.adapters.blobs.s3.failures import CallFailed, Kind, Refused, out_of_reach, told
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.pools import Pool
 from openecr.adapters.blobs.s3.reading import Reader
@@ -26,6 +28,8 @@ from openecr.adapters.blobs.s3.sending import Write
 from openecr.adapters.blobs.s3.uploading import Background, Memory, ObjectSink
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
+
+_LOG = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -116,20 +120,27 @@ class S3BlobStore:
         found = await self._told(self._calls, partial(self._bucket.head, self._name(location)))
         return None if found is None else found.size_bytes
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove objects; one that is not there is fine. Raises Unavailable."""
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove objects; one that is not there is fine. Return those that would not go. Raises Unavailable."""
         names = iter(map(self._name, locations))
+        stayed: dict[str, str] = {}
         while batch := list(islice(names, self._bounds.names)):
             if len(batch) > 1 and self._removes_several:
                 try:
-                    await self._delete_calls.run(partial(self._bucket.remove, batch))
+                    stayed |= await self._delete_calls.run(partial(self._bucket.remove, batch))
                     continue
                 except CallFailed as failure:
                     if failure.kind not in _CANNOT_REMOVE_SEVERAL:
                         raise told(failure) from failure
                     self._removes_several = False
             for name in batch:
-                await self._told(self._delete_calls, partial(self._bucket.remove_one, name))
+                try:
+                    await self._told(self._delete_calls, partial(self._bucket.remove_one, name))
+                except Refused as refusal:
+                    stayed[name] = refusal.context
+        for name, reason in stayed.items():
+            _LOG.warning("an object would not go", name=name, reason=reason)
+        return stayed.keys()
 
     async def check_space(self) -> None:
         """There is always space, or the server says that there is none."""
