@@ -14,6 +14,7 @@ from enum import Enum, auto
 _PIECE_BYTES = 65_536
 _MAX_HEAD_BYTES = 65_536
 _SLOW_SECONDS = 0.3
+_DRIP_SECONDS = 0.05
 
 
 class Fault(Enum):
@@ -51,6 +52,9 @@ class Fault(Enum):
 
     HANG_AFTER = auto()
     """The server does it, and nothing is ever said."""
+
+    DRIP = auto()
+    """The answer comes a byte at a time, and takes hours."""
 
     HANG_HALFWAY = auto()
     """The answer's body stops halfway, and the connection stays."""
@@ -149,6 +153,12 @@ class FaultyProxy:
             self.stopped.wait()
         if fault is Fault.ERROR_AFTER:
             client.sendall(_INTERNAL_ERROR)
+            return
+        if fault is Fault.DRIP:
+            for byte in head + b"\r\n\r\n" + body:
+                client.sendall(bytes([byte]))
+                if self.stopped.wait(_DRIP_SECONDS):
+                    raise EOFError
             return
         client.sendall(head + b"\r\n\r\n")
         if fault in {Fault.HALF_AN_ANSWER, Fault.HANG_HALFWAY}:

@@ -266,6 +266,27 @@ async def test_whatever_fails_once_is_survived(
     assert unfinished(server, bucket) == []
 
 
+async def test_a_call_that_may_take_long_is_not_given_up_over_a_short_silence(
+    server: S3Server, bucket: str, proxy: FaultyProxy
+) -> None:
+    patience = replace(PATIENCE, silence=1, attempt=20)
+    store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint, patience=patience))
+    ends: list[str] = []
+
+    def choose(asked: Asked) -> None:
+        if asked.method == "POST" and "uploadId=" in asked.target:
+            ends.append(asked.target)
+            proxy.stopped.wait(2)  # longer than any other call may be silent
+
+    proxy.choose = choose
+
+    assert await written(store, ONE, LARGE) == len(LARGE)
+
+    assert len(ends) == 1
+    proxy.choose = None
+    await store.close()
+
+
 @pytest.mark.parametrize(
     "fault", [Fault.HALF_AN_ANSWER, Fault.HANG_HALFWAY, Fault.DROP_BEFORE, Fault.SLOW_DOWN]
 )
@@ -381,7 +402,7 @@ async def test_an_answer_of_which_half_comes_is_none(
 
 
 @ON_ONE
-@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_HALFWAY])
+@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_HALFWAY, Fault.DRIP])
 async def test_a_server_that_hangs_takes_a_bounded_number_of_threads_and_gives_them_back(
     impatient: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy, fault: Fault
 ) -> None:

@@ -23,7 +23,7 @@ READ_AGAIN_MAX = 2
 """So many blobs are read again at a time; of another one the next read that fails will tell."""
 
 
-async def _any_store() -> None:
+async def any_store() -> None:
     """Check nothing."""
 
 
@@ -36,7 +36,7 @@ class Losses:
         database: Database,
         store: BlobStore,
         contents: Contents,
-        check_store: Callable[[], Awaitable[None]] = _any_store,
+        check_store: Callable[[], Awaitable[None]] = any_store,
     ) -> None:
         """`check_store` raises Unavailable where the store is not the one that the database is about."""
         self._database = database

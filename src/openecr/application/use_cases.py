@@ -15,7 +15,7 @@ from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
-from openecr.application.losses import Losses
+from openecr.application.losses import Losses, any_store
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
@@ -40,7 +40,7 @@ class UseCases:
         *,
         database: Database,
         store: BlobStore,
-        check_store: Callable[[], Awaitable[None]],
+        check_store: Callable[[], Awaitable[None]] = any_store,
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
         keys: KeyRing,

@@ -139,8 +139,9 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
 def copy_command(*, source: str, target: str, **flags: Any) -> None:
     """Copy blobs from one store to another while servers run, and read each back. Ends with status 1 where one failed.
 
-    Run it once, start the servers anew with --blobs TO --blobs-old FROM, run it again, and leave --blobs-old out when
-    it finds nothing to copy any more.
+    Start all servers and workers anew with --blobs FROM --blobs-old TO: where there are several, each must read from
+    both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, run this until it
+    finds nothing to copy any more, and leave --blobs-old out.
     """
     settings = read_settings(flags)
     from openecr.server import copy

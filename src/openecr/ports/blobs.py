@@ -124,7 +124,14 @@ class BlobStore(Protocol):
 
 
 class MarkedBlobStore(BlobStore, Protocol):
-    """A store that can be told from others: it carries a mark, which is no location."""
+    """A store as a server opens it: it tells whether it is there, and which one it is.
+
+    The mark that it carries is no location.
+    """
+
+    async def answers(self) -> bool:
+        """Tell whether the store answers at all. May take long; never raises."""
+        ...
 
     async def read_marks(self) -> frozenset[str]:
         """Return its mark, if it has one; of several stores in one the marks of all. Raises Unavailable."""

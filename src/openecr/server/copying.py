@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.application.limits import Limits
-from openecr.domain.errors import OperatorError
+from openecr.domain.errors import OperatorError, Unavailable
 from openecr.server.storage import open_place
 from openecr.settings import S3Place, Settings
 
@@ -18,7 +18,10 @@ def copy(
     target: Path | S3Place,
     progress: Callable[[CopyReport], None],
 ) -> CopyReport:
-    """Copy what the target lacks, once. Both are reached as the settings of S3 say. Raises CannotStart."""
+    """Copy what the target lacks, once. Both are reached as the settings of S3 say.
+
+    Raises CannotStart, OperatorError where a store goes away meanwhile, or is another database's.
+    """
 
     async def run() -> CopyReport:
         limits = Limits(**settings.limits)
@@ -34,4 +37,7 @@ def copy(
                     await new.make_mark(mark)
             return report
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except Unavailable as error:
+        raise OperatorError(message=f"the copy has stopped: {error.context or error.message}") from error

@@ -138,6 +138,10 @@ class FileBlobStore:
             for name in await self._run(partial(_list, self._root / f"{shard:02x}")):
                 yield name
 
+    async def answers(self) -> bool:
+        """Tell whether the folder is there: not in a thread of those that wait for a disk which hangs."""
+        return await asyncio.to_thread(self._root.is_dir)
+
     async def read_marks(self) -> frozenset[str]:
         """Return the mark, if there is one. Raises Unavailable."""
         return await self._run(partial(_read_marks, self._root / MARK_NAME))

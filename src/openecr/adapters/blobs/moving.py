@@ -78,6 +78,10 @@ class MovingBlobStore:
             if await self._new.size(location) is None:
                 yield location
 
+    async def answers(self) -> bool:
+        """Tell whether both are there."""
+        return await self._new.answers() and await self._old.answers()
+
     async def read_marks(self) -> frozenset[str]:
         """Return the marks of both: one, where they are of one database."""
         return await self._new.read_marks() | await self._old.read_marks()

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, code_of, failure_of
+from openecr.adapters.blobs.s3.leashes import current, put_on_leash
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.planning import Piece
 
@@ -49,9 +50,14 @@ class Body:
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401 -- botocore's StreamingBody has no types
         self._stream = stream
+        leash = current()
+        self._connection = None if leash is None else leash.connection
 
     def read(self, size_bytes: int) -> bytes:
         """Return bytes, fewer only at the end."""
+        leash = current()
+        if leash is not None and self._connection is not None:
+            leash.tie(self._connection)
         data: bytes = self._stream.read(size_bytes)
         return data
 
@@ -66,7 +72,10 @@ class Bucket:
 
     def __init__(self, options: S3Options) -> None:
         self._options = options
-        self._client = _client(options)
+        self._client = _client(options, silence=options.patience.silence)
+        self._slow_client = _client(options, silence=options.patience.slow)
+        for client in (self._client, self._slow_client):
+            put_on_leash(client)
         self._is_exclusive = True
 
     # --- one object ---
@@ -141,7 +150,7 @@ class Bucket:
 
     def copy_part(self, name: str, upload_id: str, number: int, piece: Piece) -> str:
         """Have the server copy bytes of another object as a part, and return its tag."""
-        found: str = self._client.upload_part_copy(
+        found: str = self._slow_client.upload_part_copy(
             CopySource={"Bucket": self._options.bucket, "Key": self._key(piece.source)},
             CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
             **self._part(name, upload_id, number),
@@ -152,7 +161,7 @@ class Bucket:
         """Make an object of parts, numbered from 1. As `put` where an object is there."""
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         self._exclusively(
-            self._client.complete_multipart_upload,
+            self._slow_client.complete_multipart_upload,
             **self._named(name),
             UploadId=upload_id,
             MultipartUpload={"Parts": parts},
@@ -217,6 +226,7 @@ class Bucket:
     def close(self) -> None:
         """Close what connections there are."""
         self._client.close()
+        self._slow_client.close()
 
     # --- shared ---
 
@@ -257,14 +267,14 @@ class Bucket:
         return made
 
 
-def _client(options: S3Options) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
+def _client(options: S3Options, *, silence: float) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
     """Raises ValueError."""
     bounds, patience = options.bounds, options.patience
     threads = bounds.data_threads + bounds.deleting_threads + bounds.probing_threads
     session: Any = botocore.session.Session()
     config: Any = Config(
         connect_timeout=patience.connect,
-        read_timeout=patience.silence,
+        read_timeout=silence,
         max_pool_connections=2 * threads,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -1,7 +1,8 @@
 """Threads for blocking calls that may hang: whoever asked is answered in time, whatever the thread does.
 
-A call that is given up goes on in its thread until its socket does. So that a few of them do not stop everything, a
-pool lends a place for each, as many as it has of its own; after that, places come back only as threads do.
+A call that is given up has its connection cut, and goes on in its thread until it notices. So that a few of them do not
+stop everything, a pool lends a place for each, as many as it has of its own; after that, places come back only as
+threads do.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from openecr.adapters.blobs.s3.failures import out_of_reach
+from openecr.adapters.blobs.s3.leashes import Leash
 
 T = TypeVar("T")
 
@@ -82,7 +84,7 @@ class Pool:
 
         `unused` is given, in the event loop, a result that came too late.
         """
-        loop = asyncio.get_running_loop()
+        loop, leash = asyncio.get_running_loop(), Leash()
         give_up_at = loop.time() + seconds
         try:
             async with asyncio.timeout(seconds):
@@ -90,17 +92,17 @@ class Pool:
         except TimeoutError:
             raise out_of_reach(f"all threads for {self._name} are busy") from None
         try:
-            running = self._start(call)
+            running = self._start(call, leash)
         except RuntimeError as error:
             self._places.release()
             raise out_of_reach(f"no thread for {self._name} could be started: {error}") from error
         try:
             await asyncio.wait({running}, timeout=max(0, give_up_at - loop.time()))
         except asyncio.CancelledError:
-            self._leave(running, unused)
+            self._leave(running, leash, unused)
             raise
         if not running.done():
-            self._leave(running, unused)
+            self._leave(running, leash, unused)
             raise out_of_reach(f"no answer within {seconds:g} s")
         self._places.release()
         return running.result()
@@ -109,14 +111,15 @@ class Pool:
         """Start no more."""
         self._threads.close()
 
-    def _start(self, call: Callable[[], T]) -> "asyncio.Future[T]":
+    def _start(self, call: Callable[[], T], leash: Leash) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._threads.run(partial(_perform, call, future, loop))
+        self._threads.run(partial(_perform, call, leash, future, loop))
         return future
 
-    def _leave(self, running: "asyncio.Future[T]", unused: Callable[[T], None] | None) -> None:
+    def _leave(self, running: "asyncio.Future[T]", leash: Leash, unused: Callable[[T], None] | None) -> None:
         """Wait no longer. The place comes back now or, where no more can be lent, when the thread does."""
+        leash.cut()
         is_lent = self._lendable > 0
         if is_lent:
             self._lendable -= 1
@@ -134,10 +137,11 @@ class Pool:
 
 
 def _perform(
-    call: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
+    call: Callable[[], T], leash: Leash, future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
 ) -> Callable[[], None]:
     try:
-        result = call()
+        with leash.held():
+            result = call()
     except BaseException as error:  # noqa: BLE001 -- whoever waits hears of it
         return partial(_tell, loop, partial(future.set_exception, error))
     return partial(_tell, loop, partial(future.set_result, result))

@@ -202,7 +202,7 @@ class S3BlobStore:
                 raise
 
     async def prove(self) -> None:
-        """Write, read and remove a small object. Raises Unavailable, with what is wrong in its context."""
+        """Do everything once that needs a right of its own. Raises Unavailable, with what is wrong in its context."""
         name, content = secrets.token_hex(_PROOF_BYTES), b"OpenECR may write here"
         write = self._write(name)
         try:
@@ -212,6 +212,11 @@ class S3BlobStore:
                 raise out_of_reach(f"{len(content)} bytes were written and others read")
         finally:
             await write.drop()
+        pieces = self._write(name)
+        await pieces.begin()
+        await pieces.drop()
+        await self._told(self._delete_calls, partial(self._bucket.list_page, None))
+        await self._told(self._delete_calls, partial(self._leftovers, 0))
 
     async def answers(self) -> bool:
         """Tell whether the server answers at all, within a few seconds."""
