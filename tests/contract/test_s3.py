@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -487,49 +486,3 @@ async def test_an_upload_that_is_cancelled_anywhere_leaves_nothing(
         assert await everything(store) == []
         assert unfinished(server, bucket) == []
     assert store._memory._room._value == 64
-
-
-# --- starting --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_bucket_that_may_be_used_is_proven_and_left_empty(store: S3BlobStore) -> None:
-    await store.prove()
-
-    assert await everything(store) == []
-
-
-async def test_a_bucket_that_is_not_there_is_told(server: S3Server) -> None:
-    store = S3BlobStore(server.options("no-such-bucket"))
-
-    with pytest.raises(Unavailable) as told:
-        await store.prove()
-    assert "NoSuchBucket" in told.value.context
-    await store.close()
-
-
-async def test_a_wrong_secret_is_told(server: S3Server, bucket: str) -> None:
-    store = S3BlobStore(replace(server.options(bucket), secret_access_key="another"))
-
-    with pytest.raises(Unavailable) as told:
-        await store.prove()
-    assert "SignatureDoesNotMatch" in told.value.context
-    await store.close()
-
-
-async def test_a_redirect_leads_to_the_bytes_and_to_a_range_of_them(server: S3Server, bucket: str) -> None:
-    store = S3BlobStore(server.options(bucket), redirect_seconds=60)
-    await written(store, ONE, SMALL)
-    url = await store.redirect(ONE)
-    assert url is not None
-
-    whole = await asyncio.to_thread(fetched, url, {})
-    part = await asyncio.to_thread(fetched, url, {"Range": "bytes=10-19"})
-
-    assert (whole, part) == (SMALL, SMALL[10:20])
-    await store.close()
-
-
-def fetched(url: str, headers: dict[str, str]) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
-        content: bytes = answer.read()
-        return content

@@ -36,7 +36,7 @@ def openecr(settings: Mapping[str, str], *arguments: str) -> str:
         env=plain_environment() | dict(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,7 +96,7 @@ def test_a_copy_from_nowhere_is_refused(tmp_path: Path) -> None:
         env=plain_environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert refused.returncode == 1

@@ -39,7 +39,7 @@ class StoreIdentity:
         """Look again, before something that trusts the store's word that bytes are gone. Raises Unavailable."""
         store_id, _ = await self._database.read(_find)
         marks = await self._store.read_marks()
-        if store_id is None or marks != {store_id}:
+        if store_id is None or marks != frozenset({store_id}):
             raise Unavailable(
                 message="The registry's storage failed. Try again.",
                 context=f"{self._place} is not the store of this database any more: its mark is gone, or another",
@@ -53,7 +53,7 @@ class StoreIdentity:
         if not marks and not is_marked:
             await self._store.make_mark(store_id)
             marks = await self._store.read_marks()
-        if marks != {store_id}:
+        if marks != frozenset({store_id}):
             raise CannotStart(message=self._refusal(marks, store_id))
         if not is_marked:
             await self._database.write(

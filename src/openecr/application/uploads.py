@@ -6,20 +6,19 @@ if the epoch is still its own when it ends. A stale connection's bytes are there
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
 from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys, Seal, header_of
 from openecr.application.keyed_blobs import KeyedBlobs, KeyedUpload
-from openecr.application.kms.vaults import Vault
 from openecr.application.limits import Limits
 from openecr.application.losses import Losses
 from openecr.application.running_digests import RunningDigest, RunningDigests
 from openecr.application.upload_ends import SECOND, UploadEnds, check_offset, not_found
+from openecr.application.upload_requests import Access, Received, TakenPart
 from openecr.domain.blobs import StoredBlob, Upload
-from openecr.domain.callers import RequestContext
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
@@ -60,46 +59,6 @@ class FinishRules(Enum):
 
     REGISTRY = "REGISTRY"
     AWS = "AWS"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Access:
-    """Whose uploads to which repository a request is about; `vault` locks their keys, if there is a key of KMS."""
-
-    repository: Repository
-    owner: str
-    context: RequestContext
-    vault: Vault | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """A part that one request may write: the session as it was taken, and where the bytes go."""
-
-    access: _Access
-    upload: Upload
-    location: str
-
-    @property
-    def repository(self) -> Repository:
-        """Return the repository that the session is of."""
-        return self.access.repository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Received:
-    """What a request brought, durable by now; `digest` is of the upload's bytes up to its end, if it is known."""
-
-    size_bytes: int
-    digest: RunningDigest | None
-    interrupted: UploadInterrupted | None
-
-    def match_of_whole(self, part: _Part, digests: Sequence[Digest]) -> Digest | None:
-        """Return which of `digests` the upload has, where this request brought all of it and that can be told."""
-        if part.upload.received_bytes > 0 or self.size_bytes == 0 or self.interrupted is not None:
-            return None
-        computed = set[Digest]() if self.digest is None else self.digest.digests()
-        return next((digest for digest in digests if digest in computed), None)
 
 
 class Uploads:
@@ -222,7 +181,7 @@ class Uploads:
             upload = await self._keep(part, received)
         return await self._finish_kept(access, upload, digests, rules)
 
-    async def _finish_at_once(self, part: _Part, received: _Received, digest: Digest) -> StoredBlob:
+    async def _finish_at_once(self, part: TakenPart, received: Received, digest: Digest) -> StoredBlob:
         """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
         parts = [Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)]
 
@@ -251,7 +210,7 @@ class Uploads:
         return blob
 
     async def _finish_kept(
-        self, access: _Access, upload: Upload, digests: Sequence[Digest], rules: FinishRules
+        self, access: Access, upload: Upload, digests: Sequence[Digest], rules: FinishRules
     ) -> StoredBlob:
         repository = access.repository
         parts = await self._parts(repository, upload)
@@ -296,24 +255,24 @@ class Uploads:
         await self._database.write(unit)
         self._digests.forget(upload_id)
 
-    async def _access(self, grant: Grant) -> _Access:
+    async def _access(self, grant: Grant) -> Access:
         """Find out what a request may reach. Raises RepositoryNotFound, KmsFailed."""
         repository = grant.require_repository()
         vault = await self._keyed.open(repository, grant.context)
-        return _Access(repository=repository, owner=_owner(grant), context=grant.context, vault=vault)
+        return Access(repository=repository, owner=_owner(grant), context=grant.context, vault=vault)
 
     # --- one part ---
 
     async def _take(
-        self, access: _Access, upload_id: str, first_byte: int | None, *, is_for_part: bool = True
-    ) -> _Part:
+        self, access: Access, upload_id: str, first_byte: int | None, *, is_for_part: bool = True
+    ) -> TakenPart:
         """Take the session: whoever held it until now can record nothing any more."""
         repository = access.repository
         location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
         limit = min(self._limits.layer_parts, EXTENTS_MAX)
 
-        def unit(connection: Connection) -> _Part:
+        def unit(connection: Connection) -> TakenPart:
             repositories.require_live(connection, repository)
             found = uploads.find(connection, repository.id, upload_id, access.owner)
             if found is None:
@@ -323,13 +282,13 @@ class Uploads:
             if is_for_part and found.epoch >= limit and uploads.has_parts(connection, found.id, limit):
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
-            return _Part(access=access, upload=taken, location=location)
+            return TakenPart(access=access, upload=taken, location=location)
 
         return await self._database.write(unit)
 
     async def _receive(
-        self, part: _Part, chunks: AsyncIterator[bytes], length_bytes: int | None
-    ) -> _Received:
+        self, part: TakenPart, chunks: AsyncIterator[bytes], length_bytes: int | None
+    ) -> Received:
         """Write and make durable."""
         digest = self._digests.at(part.upload)
         writer = await self._blobs.create_part(
@@ -349,9 +308,9 @@ class Uploads:
         except BaseException:
             await writer.abort()
             raise
-        return _Received(size_bytes=size_bytes, digest=digest, interrupted=interrupted)
+        return Received(size_bytes=size_bytes, digest=digest, interrupted=interrupted)
 
-    async def _keep(self, part: _Part, received: _Received) -> Upload:
+    async def _keep(self, part: TakenPart, received: Received) -> Upload:
         """Record what arrived. Raises UploadInterrupted after that, where it was not all."""
         upload = self._advanced(part, received)
         lost = await self._database.write(
@@ -365,7 +324,7 @@ class Uploads:
             raise received.interrupted
         return upload
 
-    def _advanced(self, part: _Part, received: _Received) -> Upload:
+    def _advanced(self, part: TakenPart, received: Received) -> Upload:
         return replace(
             part.upload,
             received_bytes=part.upload.received_bytes + received.size_bytes,
@@ -373,7 +332,7 @@ class Uploads:
         )
 
     async def _write(
-        self, part: _Part, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
+        self, part: TakenPart, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
     ) -> None:
         lease = self._limits.upload_idle_seconds * SECOND // _RENEWALS
         renew_at = self._clock.now() + lease
@@ -395,7 +354,7 @@ class Uploads:
                 received_bytes=part.upload.received_bytes,
             )
 
-    async def _renew(self, part: _Part) -> None:
+    async def _renew(self, part: TakenPart) -> None:
         expires_at = self._expires_at()
 
         def unit(connection: Connection) -> None:
@@ -405,7 +364,7 @@ class Uploads:
         await self._database.write(unit)
 
     def _record(
-        self, connection: Connection, part: _Part, upload: Upload, size_bytes: int
+        self, connection: Connection, part: TakenPart, upload: Upload, size_bytes: int
     ) -> InvalidLayerPart | UploadNotFound | None:
         """Count the part, which is durable, or doom it: bytes that the database does not know would stay for ever."""
         if uploads.record(connection, upload, location=part.location, size_bytes=size_bytes):
@@ -414,7 +373,7 @@ class Uploads:
         doomed.add(connection, [part.location], not_before=self._clock.now())
         return self._lost(connection, part)
 
-    def _lost(self, connection: Connection, part: _Part) -> InvalidLayerPart | UploadNotFound:
+    def _lost(self, connection: Connection, part: TakenPart) -> InvalidLayerPart | UploadNotFound:
         """Return what to tell a request whose session was taken, or ended, by another one."""
         found = uploads.find(connection, part.repository.id, part.upload.id, part.upload.owner)
         if found is None:
@@ -432,7 +391,7 @@ class Uploads:
 
     async def _commit(
         self,
-        access: _Access,
+        access: Access,
         upload: Upload,
         parts: Sequence[Part],
         digest: Digest,
@@ -454,7 +413,7 @@ class Uploads:
 
     async def _seal(
         self,
-        access: _Access,
+        access: Access,
         upload: Upload,
         parts: Sequence[Part],
         digest: Digest,
@@ -494,7 +453,7 @@ class Uploads:
             raise LayerPartTooSmall
 
     async def _matching(
-        self, access: _Access, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
+        self, access: Access, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
     ) -> Digest | None:
         wanted = {digest.algorithm for digest in digests}
         running = self._digests.at(upload)
@@ -504,7 +463,7 @@ class Uploads:
         return next((digest for digest in digests if digest in computed), None)
 
     async def _read_again(
-        self, access: _Access, upload: Upload, parts: Sequence[Part], algorithms: set[str]
+        self, access: Access, upload: Upload, parts: Sequence[Part], algorithms: set[str]
     ) -> RunningDigest:
         """Digest stored parts, after a restart or for an algorithm that nobody announced."""
         running = RunningDigest.of_nothing(algorithms)
@@ -513,7 +472,7 @@ class Uploads:
                 await asyncio.to_thread(running.update, chunk)
         return running
 
-    async def _store_whole(self, access: _Access, upload: Upload, parts: Sequence[Part]) -> str:
+    async def _store_whole(self, access: Access, upload: Upload, parts: Sequence[Part]) -> str:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
             return parts[0].location

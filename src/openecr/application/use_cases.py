@@ -88,25 +88,13 @@ class UseCases:
             clock=clock,
             limits=limits,
         )
-        data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
-        contents = Contents(store=store, data_keys=data_keys)
-        self.losses = Losses(database=database, store=store, contents=contents, check_store=check_store)
-        self.blobs = Blobs(
+        self.losses, self.blobs, self.uploads = _of_blobs(
             database=database,
-            contents=contents,
+            store=store,
+            check_store=check_store,
+            data_keys=DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest),
             keyed=keyed,
-            losses=self.losses,
             keys=keys,
-            clock=clock,
-            limits=limits,
-        )
-        self.uploads = Uploads(
-            database=database,
-            blobs=store,
-            contents=contents,
-            data_keys=data_keys,
-            keyed=keyed,
-            losses=self.losses,
             clock=clock,
             ids=ids,
             limits=limits,
@@ -114,3 +102,41 @@ class UseCases:
         self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
         self.sts = Sts(database=database, sessions=self.sessions, clock=clock, ids=ids)
         self.web_identities = WebIdentities(database=database, providers=identity_providers, issuers=issuers)
+
+
+def _of_blobs(
+    *,
+    database: Database,
+    store: BlobStore,
+    check_store: Callable[[], Awaitable[None]],
+    data_keys: DataKeys,
+    keyed: KeyedBlobs,
+    keys: KeyRing,
+    clock: Clock,
+    ids: Ids,
+    limits: Limits,
+) -> tuple[Losses, Blobs, Uploads]:
+    """Make what reads and writes blobs."""
+    contents = Contents(store=store, data_keys=data_keys)
+    losses = Losses(database=database, store=store, contents=contents, check_store=check_store)
+    blobs = Blobs(
+        database=database,
+        contents=contents,
+        keyed=keyed,
+        losses=losses,
+        keys=keys,
+        clock=clock,
+        limits=limits,
+    )
+    uploads = Uploads(
+        database=database,
+        blobs=store,
+        contents=contents,
+        data_keys=data_keys,
+        keyed=keyed,
+        losses=losses,
+        clock=clock,
+        ids=ids,
+        limits=limits,
+    )
+    return losses, blobs, uploads

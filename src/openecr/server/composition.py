@@ -24,6 +24,7 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
+from openecr.ports.blobs import MarkedBlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.server.databases import Databases, open_databases
@@ -76,10 +77,7 @@ async def compose(
         databases = await open_databases(settings, folder, stack, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
-        identity = StoreIdentity(
-            database=metadata, store=store, ids=ids, place=str(settings.blobs or folder.blobs)
-        )
-        await identity.prove()
+        identity = await _identity(settings, folder, metadata, store, ids)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
@@ -134,6 +132,16 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+async def _identity(
+    settings: Settings, folder: DataFolder, metadata: Database, store: MarkedBlobStore, ids: Ids
+) -> StoreIdentity:
+    """See that the store is the database's. Raises CannotStart."""
+    place = str(settings.blobs or folder.blobs)
+    identity = StoreIdentity(database=metadata, store=store, ids=ids, place=place)
+    await identity.prove()
+    return identity
 
 
 def _explanations(

@@ -1,3 +1,5 @@
+"""Threads for calls that may hang, and the places that a pool lends."""
+
 import queue
 import threading
 

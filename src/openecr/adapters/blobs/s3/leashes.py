@@ -6,7 +6,7 @@ for ever. Connections of botocore's are told to each thread's leash before they 
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -29,7 +29,7 @@ class Leash:
         self._is_cut = False
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Hold what this thread uses meanwhile."""
         _THREAD.leash = self
         try:
