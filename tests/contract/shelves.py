@@ -18,6 +18,7 @@ from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys
 from openecr.application.images import Images, PutImage, PutRules
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.application.uploads import FinishRules, Uploads
@@ -116,11 +117,13 @@ class Shelf:
         self.contents = self.contents_of(self.store)
         self.repositories = Repositories(database=self.database, clock=self.clock, limits=limits)
         self.settings = AccountSettings(database=self.database)
+        self.losses = Losses(database=self.database, store=self.store, contents=self.contents)
         self.uploads = self.another_process()
         self.blobs = Blobs(
             database=self.database,
             contents=self.contents,
             keyed=keyed_blobs_of(self.database, self.keys, self.clock),
+            losses=self.losses,
             keys=self.keys,
             clock=self.clock,
             limits=limits,
@@ -156,6 +159,7 @@ class Shelf:
             contents=self.contents,
             data_keys=self.data_keys,
             keyed=keyed_blobs_of(self.database, self.keys, self.clock),
+            losses=self.losses,
             clock=self.clock,
             ids=SystemIds(),
             limits=self.limits,

@@ -1,6 +1,7 @@
 """Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
 
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Collection as Group
 from functools import partial
 from pathlib import Path
 
@@ -136,9 +137,9 @@ class RememberingBlobStore(FaultyBlobStore):
         super().__init__(store)
         self.removed: list[Sequence[str]] = []
 
-    async def remove(self, locations: Sequence[str]) -> None:
+    async def remove(self, locations: Sequence[str]) -> Group[str]:
         self.removed.append(locations)
-        await super().remove(locations)
+        return await super().remove(locations)
 
 
 async def test_bytes_go_folder_by_folder_in_bounded_steps(shelf: Shelf) -> None:
@@ -160,6 +161,30 @@ async def test_bytes_go_folder_by_folder_in_bounded_steps(shelf: Shelf) -> None:
     assert [len(some) for some in store.removed] == [3, 3, 3, 1]
     assert locations == sorted(locations)
     assert await shelf.locations() == set()
+    assert await shelf.rows(ALL_DOOMED) == []
+
+
+async def test_bytes_that_would_not_go_keep_no_others_and_are_tried_again(shelf: Shelf) -> None:
+    blobs = [await shelf.push(b"loose %d" % number) for number in range(3)]
+    in_the_way = shelf.files.path(blobs[0].location)
+    assert in_the_way is not None
+    in_the_way.unlink()
+    in_the_way.mkdir()  # no file, which cannot be unlinked
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+    await shelf.collection.collect()
+    shelf.clock.move(seconds=LIMITS.doomed_seconds)
+
+    await shelf.collection.collect()
+
+    assert [row[0] for row in await shelf.rows(ALL_DOOMED)] == [blobs[0].location]
+    assert await shelf.locations() == {blobs[0].location}
+    assert await shelf.collection.remove_doomed() is False, "it has time until later"
+    shelf.clock.move(seconds=3600)
+    with pytest.raises(Unavailable):
+        await shelf.collection.remove_doomed()
+    in_the_way.rmdir()
+    shelf.clock.move(seconds=3600)
+    assert await shelf.collection.remove_doomed() is True
     assert await shelf.rows(ALL_DOOMED) == []
 
 

@@ -60,6 +60,7 @@ def after_rotation(shelf: Shelf, keys: MasterKeyRing = BOTH) -> None:
         database=shelf.database,
         contents=shelf.contents,
         keyed=keyed_blobs_of(shelf.database, keys, shelf.clock),
+        losses=shelf.losses,
         keys=keys,
         clock=shelf.clock,
         limits=shelf.limits,

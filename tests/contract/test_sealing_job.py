@@ -215,6 +215,7 @@ async def test_what_is_damaged_is_told_and_left_to_scrubbing(shelf: ClearShelf, 
         database=shelf.database,
         store=shelf.store,
         read=shelf.blobs.open,
+        losses=shelf.losses,
         clock=shelf.clock,
         pace=Pace(FAST, pause=no_pause),
     )

@@ -177,6 +177,7 @@ async def test_scrubbing_never_calls_a_blob_lost_that_was_sealed_meanwhile(race:
         database=race.database,
         store=race.store,
         read=race.blobs.open,
+        losses=race.losses,
         clock=race.clock,
         pace=Pace(FAST, pause=no_pause),
     )

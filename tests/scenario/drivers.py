@@ -178,7 +178,7 @@ class InProcessDriver:
         report = ScrubReport()
         while await scrubbing.step(report):
             pass
-        assert report.lost == [f"sha256:{encoded}"] * len(locations)
+        assert f"sha256:{encoded}" in report.lost
         assert locations
 
     async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:

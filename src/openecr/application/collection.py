@@ -4,9 +4,10 @@ Safety does not come from waiting: every step checks again in the transaction th
 key that restricts. Grace only spares clients from uploading again what they were just told is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from openecr.application.limits import Limits
+from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.store import (
@@ -27,6 +28,7 @@ from openecr.store.database import Database
 from openecr.store.garbage import Garbage
 
 SECOND = 1_000_000
+_PUT_OFF_SECONDS = 15 * 60
 STEP_ROWS = 200
 """About as many rows as one transaction changes."""
 
@@ -131,10 +133,10 @@ class Collection:
         return window.end is not None
 
     async def remove_doomed(self) -> bool:
-        """Remove some bytes whose time has come, then forget them.
+        """Remove some bytes whose time has come, then forget them. Those that would not go are tried again later.
 
         Many are listed and then taken in the order of their locations, which is that of the folders they are in: what
-        goes together is made durable together.
+        goes together is made durable together. Raises Unavailable where none would go.
         """
         # What fails is looked for again.
         due, self._due = self._due, []
@@ -146,13 +148,35 @@ class Collection:
             due = sorted(found)
         if not due:
             return False
-        # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
-        now, piece = self._clock.now(), due[: self._step_rows]
-        claimed = await self._database.write(lambda connection: doomed.claim(connection, piece, now=now))
-        await self._blobs.remove(tuple(claimed))
-        await self._database.write(lambda connection: doomed.remove(connection, claimed))
+        await self._remove(due[: self._step_rows])
         self._due = due[self._step_rows :]
         return True
+
+    async def _remove(self, due: Sequence[str]) -> None:
+        """Remove the bytes of these locations. Raises Unavailable where none would go."""
+        now = self._clock.now()
+        # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
+        claimed = await self._database.write(lambda connection: doomed.claim(connection, due, now=now))
+        stayed = set(await self._blobs.remove(tuple(claimed)))
+        gone = {location: seen for location, seen in claimed.items() if location not in stayed}
+        left = {location: seen for location, seen in claimed.items() if location in stayed}
+        later = now + _PUT_OFF_SECONDS * SECOND
+
+        def unit(connection: Connection) -> None:
+            doomed.remove(connection, gone)
+            doomed.put_off(connection, left, not_before=later)
+
+        await self._database.write(unit)
+        if left and not gone:
+            raise Unavailable(
+                message="The registry's storage failed. Try again.",
+                context=f"none of {len(left)} locations could be removed, {next(iter(left))} among them",
+            )
+
+    async def end_leftovers(self) -> int:
+        """Remove what writers that were killed have left in the store besides blobs; return how many of it."""
+        begun_before = self._clock.now() - self._limits.leftover_seconds * SECOND
+        return await self._blobs.end_leftovers(begun_before=begun_before)
 
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""

@@ -72,6 +72,12 @@ class Contents:
             async for chunk in chunks:
                 yield chunk
 
+    async def stored(self, location: str, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """Read stored bytes [start, stop) as they are. Raises Unavailable, ContentDamaged."""
+        async with aclosing(_closable(self._store.open(location, start, stop))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def _read(
         self, location: str, sealed: SealedContent | None, start: int, stop: int
     ) -> AsyncGenerator[bytes]:
@@ -120,6 +126,16 @@ class Contents:
             if len(self._kept) > CONTENTS_KEPT:
                 self._kept.popitem(last=False)
         return sealed
+
+
+def stored_size_of(blob: StoredBlob) -> int | None:
+    """Return how many bytes must be stored for a blob; None where its format is not known here."""
+    if blob.header is None:
+        return blob.size_bytes
+    try:
+        return decode(blob.header).stored_size_bytes
+    except UnknownFormat:
+        return None
 
 
 def _closable(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

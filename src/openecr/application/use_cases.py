@@ -1,6 +1,6 @@
 """The use cases behind both faces, each made once over the same parts."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
@@ -15,13 +15,11 @@ from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
-from openecr.application.pacing import Pace
+from openecr.application.losses import Losses, any_store
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
 from openecr.application.repository_policies import RepositoryPolicies
-from openecr.application.scrubbing import Scrubbing
-from openecr.application.sealing import Sealing
 from openecr.application.sessions import Sessions
 from openecr.application.sts import Sts
 from openecr.application.uploads import Uploads
@@ -42,6 +40,7 @@ class UseCases:
         *,
         database: Database,
         store: BlobStore,
+        check_store: Callable[[], Awaitable[None]] = any_store,
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
         keys: ServerKeyRing,
@@ -89,31 +88,16 @@ class UseCases:
             clock=clock,
             limits=limits,
         )
-        self.data_keys = data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
-        self.contents = contents = Contents(store=store, data_keys=data_keys)
-        self.blobs = Blobs(
-            database=database, contents=contents, keyed=keyed, keys=keys, clock=clock, limits=limits
-        )
-        self.uploads = Uploads(
-            database=database,
-            blobs=store,
-            contents=contents,
-            data_keys=data_keys,
-            keyed=keyed,
-            clock=clock,
-            ids=ids,
-            limits=limits,
-        )
-        pace = Pace(limits.scrub_bytes_per_second)
-        self.scrubbing = Scrubbing(
-            database=database, store=store, read=self.blobs.open, clock=clock, pace=pace
-        )
-        self.sealing = Sealing(
+        self.data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
+        self.contents = Contents(store=store, data_keys=self.data_keys)
+        self.losses, self.blobs, self.uploads = _of_blobs(
             database=database,
             store=store,
-            contents=contents,
-            data_keys=data_keys,
-            pace=pace,
+            check_store=check_store,
+            contents=self.contents,
+            data_keys=self.data_keys,
+            keyed=keyed,
+            keys=keys,
             clock=clock,
             ids=ids,
             limits=limits,
@@ -121,3 +105,41 @@ class UseCases:
         self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
         self.sts = Sts(database=database, sessions=self.sessions, clock=clock, ids=ids)
         self.web_identities = WebIdentities(database=database, providers=identity_providers, issuers=issuers)
+
+
+def _of_blobs(
+    *,
+    database: Database,
+    store: BlobStore,
+    check_store: Callable[[], Awaitable[None]],
+    contents: Contents,
+    data_keys: DataKeys,
+    keyed: KeyedBlobs,
+    keys: ServerKeyRing,
+    clock: Clock,
+    ids: Ids,
+    limits: Limits,
+) -> tuple[Losses, Blobs, Uploads]:
+    """Make what reads and writes blobs."""
+    losses = Losses(database=database, store=store, contents=contents, check_store=check_store)
+    blobs = Blobs(
+        database=database,
+        contents=contents,
+        keyed=keyed,
+        losses=losses,
+        keys=keys,
+        clock=clock,
+        limits=limits,
+    )
+    uploads = Uploads(
+        database=database,
+        blobs=store,
+        contents=contents,
+        data_keys=data_keys,
+        keyed=keyed,
+        losses=losses,
+        clock=clock,
+        ids=ids,
+        limits=limits,
+    )
+    return losses, blobs, uploads

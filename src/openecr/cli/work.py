@@ -93,17 +93,18 @@ def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
 def scrub(**flags: Any) -> None:
     """Read every blob again and compare it with its digest. Ends with status 1 where one is lost or unreadable.
 
-    A lost blob answers 404 until it is uploaded again. An unreadable one could not be read now: the store failed, or
-    the key of its repository is disabled.
+    A lost blob answers 404 until it is uploaded again, or found again: lost ones are read too. An unreadable one could
+    not be read now: the store failed, or the key of its repository is disabled.
     """
     data = read_settings(flags).data
     report = run_work(data, ("scrub",))["scrub"]
     click.echo(
-        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
+        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable, "
+        f"{report['lost_count']} lost, {report['found_again']} found again"
     )
     for digest in report["lost"]:
         click.echo(f"lost {digest}")
-    sys.exit(1 if report["lost"] or report["unreadable"] else 0)
+    sys.exit(1 if report["lost_count"] or report["unreadable"] else 0)
 
 
 @click.group()
@@ -115,7 +116,7 @@ def blobs() -> None:
 @click.option("--remove-orphans", is_flag=True, help="Let the next collection remove what nobody names.")
 @setting_options(only=("data",))
 def audit(*, remove_orphans: bool, **flags: Any) -> None:
-    """Compare the blob store with the database. Ends with status 1 where bytes are missing.
+    """Compare the blob store with the database. Ends with status 1 where bytes are missing, too few or too many.
 
     Orphans are stored bytes that no row of the database names. After a database was restored from a backup they may
     be of images that the backup does not know.
@@ -126,12 +127,16 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
         _follow(data, ("remove-orphans",), begun["patience_seconds"], until=lambda found: not found)
         run_work(data, ("remove-bytes",))
     report = run_work(data, ("audit-blobs",))["audit-blobs"]
-    click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
+    click.echo(
+        f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs, "
+        f"{report['missing_count']} missing, {report['damaged_count']} damaged, {report['lost_count']} lost"
+    )
     for location in report["orphans_told"]:
         click.echo(f"orphan {location}")
-    for digest in report["missing"]:
-        click.echo(f"missing {digest}")
-    sys.exit(1 if report["missing"] else 0)
+    for word in ("missing", "damaged", "lost"):
+        for digest in report[word]:
+            click.echo(f"{word} {digest}")
+    sys.exit(1 if any(report[f"{word}_count"] for word in ("missing", "damaged", "lost")) else 0)
 
 
 @blobs.command("copy")
@@ -141,8 +146,9 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
 def copy_command(*, source: str, target: str, **flags: Any) -> None:
     """Copy blobs from one store to another while servers run, and read each back. Ends with status 1 where one failed.
 
-    Run it once, start the servers anew with --blobs TO --blobs-old FROM, run it again, and leave --blobs-old out when
-    it finds nothing to copy any more.
+    Start all servers and workers anew with --blobs FROM --blobs-old TO: where there are several, each must read from
+    both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, run this until it
+    finds nothing to copy any more, and leave --blobs-old out.
     """
     settings = read_settings(flags)
     from openecr.server import copy

@@ -22,12 +22,13 @@ from openecr.application.pull_times import PullTimes
 from openecr.application.rewrapping import Rewrapping
 from openecr.application.scrubbing import Scrubbing
 from openecr.application.sealing import Sealing
+from openecr.application.store_identity import StoreIdentity
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
-from openecr.ports.blobs import BlobStore
+from openecr.ports.blobs import BlobStore, MarkedBlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.ports.keys import ServerKeyRing
@@ -87,6 +88,7 @@ async def compose(
         databases = await open_databases(settings, folder, stack, clock=clock, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
+        identity = await _identity(settings, folder, metadata, store, ids)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
@@ -98,6 +100,7 @@ async def compose(
         use_cases = UseCases(
             database=metadata,
             store=store,
+            check_store=identity.check,
             pull_times=pull_times,
             key_uses=key_uses,
             keys=keys,
@@ -115,7 +118,7 @@ async def compose(
                 use_cases,
                 hosts,
                 _Records(key_uses, trail),
-                Readiness(metadata, keys),
+                Readiness(metadata, keys, store_answers=store.answers),
                 clock=clock,
                 ids=ids,
             ),
@@ -132,6 +135,7 @@ async def compose(
                 database=metadata,
                 store=store,
                 read=use_cases.blobs.open,
+                losses=use_cases.losses,
                 clock=clock,
                 pace=Pace(limits.scrub_bytes_per_second),
             ),
@@ -161,6 +165,16 @@ def _sealing(
         ids=ids,
         limits=use_cases.limits,
     )
+
+
+async def _identity(
+    settings: Settings, folder: DataFolder, metadata: Database, store: MarkedBlobStore, ids: Ids
+) -> StoreIdentity:
+    """See that the store is the database's. Raises CannotStart."""
+    place = str(settings.blobs or folder.blobs)
+    identity = StoreIdentity(database=metadata, store=store, ids=ids, place=place)
+    await identity.prove()
+    return identity
 
 
 def _explanations(
@@ -291,7 +305,7 @@ def _web(
         registry_face=registry_face.handle,
         aws_face=aws.handle,
         downloads=downloads.handle,
-        probes=Health(is_ready=readiness.is_ready).handle,
+        probes=Health(is_ready=readiness.is_ready, has_store=readiness.has_store).handle,
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         access_log=settings.access_log,

@@ -25,8 +25,8 @@ _FLUSH_SECONDS = 5
 _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
+_DAY_SECONDS = 24 * 60 * 60
 _RETENTION_SECONDS = 600
-_SEAL_SECONDS = 24 * 60 * 60
 _FIRST_SEAL_SECONDS = 60
 """A server that has just started has other things to do."""
 
@@ -65,6 +65,12 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     )
     return (
         *collection,
+        Kind(
+            name="end-leftovers",
+            run=_alone(parts.collection.end_leftovers),
+            every_seconds=_DAY_SECONDS,
+            first_seconds=_DAY_SECONDS,
+        ),
         Kind(name="audit-retention", run=_until_done(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",
@@ -100,7 +106,7 @@ def _sealing_kinds(sealing: Sealing | None) -> Iterator[Kind]:
         yield Kind(
             name="seal-blobs",
             run=_walk(resumed_sealing, sealing.step),
-            every_seconds=_SEAL_SECONDS,
+            every_seconds=_DAY_SECONDS,
             first_seconds=_FIRST_SEAL_SECONDS,
         )
 

@@ -1,7 +1,7 @@
 """Blobs, and the links through which repositories hold them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, tuple_, update
@@ -46,7 +46,7 @@ FIND_HELD = Statement(
     is_shared=True,
 )
 FIND_CONTENT = Statement(
-    select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key).where(
+    select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key, _B.size_bytes).where(
         _B.region == bindparam("region"),
         _B.key_id == bindparam("key_id"),
         _B.digest == bindparam("digest"),
@@ -165,6 +165,14 @@ class Content:
     lost_location: str | None = None
 
 
+class ContentUnchecked(Exception):
+    """A unit of work is about to keep content of which nobody has looked whether its bytes are there: `blob`."""
+
+    def __init__(self, blob: StoredBlob) -> None:
+        super().__init__(blob.location)
+        self.blob = blob
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class LinkPlace:
     """Where a link stands in the order of collection."""
@@ -216,11 +224,13 @@ def keep(
     location: str,
     header: bytes | None,
     sealed_key: bytes | None,
+    checked: Collection[str],
     now: int,
 ) -> Content:
     """Return the content with this digest, shared under `key_id`, making its row, or healing a lost one.
 
-    Where content is stored already, it stays as it is and what is given is not kept.
+    Where content is stored already, it stays as it is and what is given is not kept. Raises ContentUnchecked unless
+    its location is among those that were `checked`.
     """
     row = connection.fetch_one(FIND_CONTENT, region=region, key_id=key_id, digest=str(digest))
     if row is None:
@@ -237,7 +247,7 @@ def keep(
         )
         assert added is not None
         return Content(blob_id=added[0], location=location, header=header, sealed_key=sealed_key)
-    blob_id, stored_location, state, stored_header, stored_key = row
+    blob_id, stored_location, state, stored_header, stored_key, stored_bytes = row
     if state == "lost":
         connection.execute(
             HEAL,
@@ -253,6 +263,18 @@ def keep(
             header=header,
             sealed_key=sealed_key,
             lost_location=stored_location,
+        )
+    if stored_location not in checked:
+        raise ContentUnchecked(
+            StoredBlob(
+                blob_id=blob_id,
+                digest=digest,
+                size_bytes=stored_bytes,
+                location=stored_location,
+                header=stored_header,
+                sealed_key=stored_key,
+                key_id=key_id,
+            )
         )
     return Content(blob_id=blob_id, location=stored_location, header=stored_header, sealed_key=stored_key)
 

@@ -71,6 +71,12 @@ def remove(connection: Connection, claimed: Mapping[str, int]) -> None:
         connection.execute(REMOVE, locations=as_list(locations), seen=seen)
 
 
+def put_off(connection: Connection, claimed: Mapping[str, int], *, not_before: int) -> None:
+    """Leave locations whose bytes would not go for later, as `remove` forgets those that went."""
+    for location, seen in claimed.items():
+        connection.execute(RENEW, the_location=location, seen=seen, new_not_before=not_before)
+
+
 # --- bytes that no row names yet ---
 
 

@@ -9,6 +9,12 @@ from openecr.store.tables import SERVER_STATE
 
 DEFAULT_ACCOUNT = "default_account"
 KEY_RING_PROOF = "key_ring_proof"
+BLOB_STORE = "blob_store"
+"""The id of the store that holds the blobs, which the store is marked with."""
+
+BLOB_STORE_MARKED = "blob_store_marked"
+"""Whether the store has its mark: from then on it must have it."""
+
 MOVED_TO = "moved_to"
 """Where a database was moved, that is not to be used any more."""
 

@@ -102,6 +102,9 @@ REMOVE_PART = Statement(
     delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("part_of"), _P.location == bindparam("part"))
 )
 REMOVE_PARTS = Statement(delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id")))
+COUNT_WHOLE_PARTS = Statement(
+    select(func.count(_P.size_bytes), func.count()).where(_P.upload_id == bindparam("upload_id"))
+)
 COUNT_PARTS = Statement(
     select(func.count()).select_from(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id"))
 )
@@ -215,6 +218,12 @@ def count_parts(connection: Connection, upload_id: str) -> int:
     """Return how many parts were begun."""
     row = connection.fetch_one(COUNT_PARTS, upload_id=upload_id)
     return 0 if row is None else int(row[0])
+
+
+def has_parts(connection: Connection, upload_id: str, limit: int) -> bool:
+    """Tell whether as many parts have arrived, or twice as many were begun."""
+    row = connection.fetch_one(COUNT_WHOLE_PARTS, upload_id=upload_id)
+    return row is not None and (row[0] >= limit or row[1] >= 2 * limit)
 
 
 def whole_parts(parts: Sequence[Part], received_bytes: int) -> list[Part] | None:
