@@ -81,7 +81,7 @@ test-s3-second: .venv/.synced
 # Each of the three sites for a third of the time.
 chaos: .venv/.synced
 	@.ci/tools swift
-	OPENECR_CHAOS_SECONDS=$${OPENECR_CHAOS_SECONDS:-700} $(BIN)/pytest -n 0 -s tests/chaos $(ARGS)
+	OPENECR_REQUIRE_ALL=1 OPENECR_CHAOS_SECONDS=$${OPENECR_CHAOS_SECONDS:-700} $(BIN)/pytest -n 0 -s tests/chaos $(ARGS)
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)

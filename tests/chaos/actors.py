@@ -11,12 +11,19 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tests.chaos.wires import Unanswered, Wires
+from tests.clients.images import OCI_INDEX, OCI_MANIFEST, canonical, digest_of
 from tests.durability.callers import Caller, Unexpected
 from tests.durability.histories import Change, History, Key
 
 _REST_SECONDS = 0.05
 """After a request that nobody answered."""
 
+_PAUSE_SECONDS = 0.001
+"""After something that was not done."""
+
+_OLD_CONTENTS = 20
+_MISSING = ("LayersNotFoundException", "BLOB_UPLOAD_UNKNOWN", "BLOB_UNKNOWN")
+"""How either face says that an image needs what is not there."""
 
 SETTLED = (-1, 0)
 """The ticket of what was found after every fault had passed."""
@@ -50,13 +57,17 @@ class Actor(Caller):
         self._pushing_since = 0.0
         self._deletes = False
         self.uncertain: set[Key] = set()
+        self._old = list[bytes]()
         self.unanswered = 0
-        self.done = 0
+        self.acknowledged = 0
+        self.revived = 0
+        """So many blobs were pushed again after they were deleted, or left without an image that needs them."""
 
     def begin(self) -> None:
         """Make both repositories, before anything goes wrong: without one that is certain there is nothing to do."""
         self._repository()
         self._remake_repository()
+        self.acknowledged = 0
 
     def work(self, is_over: Callable[[], bool]) -> None:
         """Take steps until it is over. Raises Unexpected where a server breaks a promise."""
@@ -64,9 +75,8 @@ class Actor(Caller):
             while not is_over():
                 try:
                     self.step()
-                    self.done += 1
                 except Skipped:
-                    continue
+                    time.sleep(_PAUSE_SECONDS)
                 except Unanswered:
                     self.unanswered += 1
                     time.sleep(_REST_SECONDS)  # a client that backs off; nothing waits for it
@@ -104,9 +114,94 @@ class Actor(Caller):
         except Unanswered:
             self.uncertain.update(values)
             raise
+        self.acknowledged += 1
+
+    # --- more things to do than without faults ---
+
+    def _choices(self) -> dict[Callable[[], None], int]:
+        return {**super()._choices(), self._mount: 2, self._push_index: 1, self._revive: 3}
+
+    def _revive(self) -> None:
+        """Push again what was deleted, or what collection takes, has taken or is about to take."""
+        repository_name = self._repository()
+        blobs = (key for key in self._history.keys_of(repository_name) if key[0] == "blob")
+        gone = [key for key in blobs if key not in self.uncertain and self._is_back(key)]
+        if not gone:
+            raise Skipped
+        key = self._random.choice(gone)
+        contents = (change.values[key] for change in self._history.changes[key])
+        self._push_blob(repository_name, next(content for content in contents if content is not None))
+
+    def _mount(self) -> None:
+        """Let one repository have what another one has."""
+        found = self._some("blob")
+        if found is None:
+            return
+        (_, source, digest), content = found
+        target = f"{self._name}/{'long' if source.endswith('short') else 'short'}"
+        if self._history.last(("repository", target)) is None:
+            raise Skipped
+        key: Key = ("blob", target, digest)
+        is_back = self._is_back(key)
+        path = f"/v2/{target}/blobs/uploads/?mount={digest}&from={source}"
+        self._ask({key: content}, "POST", path, expected=http.HTTPStatus.CREATED)
+        self.revived += is_back
+
+    def _push_index(self) -> None:
+        """Push an index of an image, look at it, and take it away again: the image can be deleted once more."""
+        found = self._some("manifest")
+        if found is None:
+            return
+        (_, repository_name, digest), manifest = found
+        if _is_index(manifest):
+            raise Skipped
+        entry = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest)}
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        index = canonical({**document, "annotations": {"made": f"{self._name} {self._number()}"}})
+        self._put_manifest(repository_name, "index", index)
+        path = f"/v2/{repository_name}/manifests/{digest_of(index)}"
+        answer = self._wire.get(path)
+        if (answer.status, answer.body) != (http.HTTPStatus.OK, index):
+            raise Unexpected("index", path, answer.status, answer.body[:200])
+        gone: dict[Key, bytes | None] = {("manifest", repository_name, digest_of(index)): None}
+        gone |= dict.fromkeys(self._tags_of(repository_name, index))
+        self._ask(gone, "DELETE", path, expected=http.HTTPStatus.ACCEPTED)
+
+    def _content(self) -> bytes:
+        """Now and then what was pushed some time ago: collection may be about to take it, or have taken it."""
+        if self._old and self._random.random() < 0.3:
+            return self._random.choice(self._old)
+        content = super()._content()
+        self._old = [*self._old, content][-_OLD_CONTENTS:]
+        return content
+
+    def _push_blob(self, repository_name: str, content: bytes) -> None:
+        """Push as clients do that look first: what is there is not sent, and stays for the time of grace."""
+        key: Key = ("blob", repository_name, digest_of(content))
+        is_back = self._is_back(key)
+        if not (self._history.last(key) is not None and self._coin() and self._is_there(key)):
+            super()._push_blob(repository_name, content)
+        self.revived += is_back
+
+    def _is_there(self, blob: Key) -> bool:
+        if blob in self.uncertain:
+            raise Skipped
+        found = self._wire.ask("HEAD", f"/v2/{blob[1]}/blobs/{blob[2]}")[0]
+        if found.status == http.HTTPStatus.OK:
+            return True
+        if found.status != http.HTTPStatus.NOT_FOUND or self._is_kept(blob):
+            raise Unexpected("HEAD", blob, found.status)
+        return False
+
+    def _is_back(self, blob: Key) -> bool:
+        """Tell whether a blob was here that was deleted since, or that no image needs any more."""
+        return blob in self._history.changes and not self._is_kept(blob)
+
+    # --- what depends on other things ---
 
     def _delete_image(self) -> None:
         self._only_where_certain("tag")
+        self._only_where_certain("manifest")  # an index may need it
         super()._delete_image()
 
     def _delete_tag(self) -> None:
@@ -129,8 +224,9 @@ class Actor(Caller):
         self._pushing_since = time.monotonic()
         try:
             super()._push()
-        except Unexpected:
-            if time.monotonic() - self._pushing_since < self._grace_seconds:
+        except Unexpected as error:
+            is_late = time.monotonic() - self._pushing_since >= self._grace_seconds
+            if not is_late or not _says_that_a_blob_is_missing(error):
                 raise
             raise Skipped from None  # what it had pushed first was collected
 
@@ -176,6 +272,17 @@ class Actor(Caller):
         super()._blob_by_aws(repository_name, values, digest, content)
 
 
+def _says_that_a_blob_is_missing(error: Unexpected) -> bool:
+    """Tell so of the answer to an image: another refusal is none that lateness explains."""
+    what, *_, body = map(str, error.args)
+    is_of_an_image = what == "PutImage" or "/manifests/" in str(error.args[1])
+    return is_of_an_image and any(code in body for code in _MISSING)
+
+
+def _is_index(manifest: bytes) -> bool:
+    return bool(json.loads(manifest)["mediaType"] == OCI_INDEX)
+
+
 def _ends_a_repository(values: Mapping[Key, bytes | None]) -> bool:
     return any(key[0] == "repository" and value is None for key, value in values.items())
 
@@ -201,8 +308,10 @@ def allowed(history: History, keys: Collection[Key]) -> dict[Key, tuple[bytes | 
 
 
 def blobs_of(manifest: bytes) -> list[str]:
-    """The digests of config and layers."""
+    """The digests of config and layers; an index has none."""
     document = json.loads(manifest)
+    if document["mediaType"] == OCI_INDEX:
+        return []
     return [each["digest"] for each in (document["config"], *document["layers"])]
 
 

@@ -7,8 +7,11 @@ again.
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +20,10 @@ from pathlib import Path
 import pytest
 from botocore.credentials import Credentials
 
+from openecr.cli.control import ask_server
+from openecr.domain.errors import OperatorError
+from openecr.web.control import Command
+from openecr.web.work_commands import WorkCommand
 from tests.chaos import sites
 from tests.chaos.actors import Actor, allowed, settle
 from tests.chaos.faults import Fault, Together
@@ -24,15 +31,22 @@ from tests.chaos.gates import Gate, KeyDoor, PolicyDoor, furnish
 from tests.chaos.sites import Site
 from tests.chaos.wires import Wires
 from tests.durability.histories import History, Key, differences, observed
+from tests.running import plain_environment
 from tests.scenario.drivers import basic
 
 SECONDS = float(os.environ.get("OPENECR_CHAOS_SECONDS", "20"))
 SEED = os.environ.get("OPENECR_SEED") or str(random.SystemRandom().randrange(10**9))
-ROUND_SECONDS = 20.0
+ROUND_SECONDS = min(20.0, SECONDS / 4)
+CALM_SECONDS = 60.0
+"""So long, at most, nothing goes wrong when a round begins, until everybody has got somewhere."""
+
+COLLECTION = ("collect-blobs", "remove-bytes")
+COLLECTION_SECONDS = 60.0
 ACTORS = 4
 LARGEST_BYTES = 400_000
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 3.0
 DOUBLE = 0.4
+LOG_INDENT = 10
 OLD_KEYS = 400
 """So many that were looked at before are looked at again in each round; all of them at the end."""
 
@@ -56,6 +70,7 @@ class Chaos:
         self._seen: dict[Key, int] = {}
         self._began = time.monotonic()
         server = site.servers[0]
+        server.client().put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
         environment = server.environment()
         self._key = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         self._authorization = basic("AWS", server.password())
@@ -63,19 +78,26 @@ class Chaos:
         for actor in self.actors:
             actor.begin()
         self.gates = [self._policy_gate(), self._key_gate()]
+        self.collected = dict.fromkeys(COLLECTION, 0)
+        """How many rounds each kind of collection ended in."""
 
     def round(self, seconds: float) -> None:
         """Let faults happen while everybody works, then look at everything that was promised."""
         is_over = threading.Event()
+        before = self._ended()
         workers = [*(actor.work for actor in self.actors), *(gate.work for gate in self.gates)]
         with ThreadPoolExecutor(len(workers)) as pool:
             running = [pool.submit(work, is_over.is_set) for work in workers]
             try:
+                self._wait_for_everybody(running)
                 self._disturb(time.monotonic() + seconds, running)
             finally:
                 is_over.set()
             for each in running:
                 each.result()
+        after = self._ended()
+        for kind in COLLECTION:
+            self.collected[kind] += before[kind] != after[kind]
         self.site.calm()
         self.look([*self._fresh(), *self._some_old()])
         for gate in self.gates:
@@ -94,10 +116,61 @@ class Chaos:
             actor.uncertain.clear()
         self._seen |= {key: len(self.history.changes[key]) for key in keys}
 
+    def collect(self) -> None:
+        """Collect what is left: nothing is missing then, and nothing is stored that nobody names."""
+        collected = self._openecr("gc", "--run")
+        assert collected.returncode == 0, collected.stderr
+        audited = self._openecr("blobs", "audit")
+        assert audited.returncode == 0, (audited.stdout, audited.stderr)
+        assert ", 0 orphans;" in audited.stdout, audited.stdout
+
+    def summary(self, name: str, seconds: float) -> str:
+        """What happened, in a line."""
+        faults = Counter(fault for line in self.log for fault in line[LOG_INDENT:].split(" while "))
+        return (
+            f"{name}: seed {SEED}, {seconds:.0f} s; {self.history.acknowledged} changes acknowledged, "
+            f"{sum(actor.unanswered for actor in self.actors)} requests unanswered; gates let in "
+            f"{sum(gate.let_in for gate in self.gates)} reads and refused {sum(gate.refused for gate in self.gates)}; "
+            f"{sum(actor.revived for actor in self.actors)} blobs revived, collection ended in "
+            f"{min(self.collected.values())} rounds; faults: "
+            + ", ".join(f"{fault} {count}" for fault, count in sorted(faults.items()))
+        )
+
+    def _ended(self) -> dict[str, object]:
+        """When each kind of collection has ended last."""
+        work = WorkCommand(command="watch", kinds=COLLECTION)
+        deadline = time.monotonic() + COLLECTION_SECONDS
+        while True:
+            try:
+                answer = ask_server(self.site.servers[0].data, Command(command="work", work=work))
+            except OperatorError:  # what it needs has just come back
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return {job["kind"]: job["ended_at"] for job in answer["jobs"]}
+
+    def _openecr(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "openecr", *arguments, "--data", str(self.site.servers[0].data)]
+        return subprocess.run(
+            command, env=plain_environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def _wait_for_everybody(self, running: list["Future[None]"]) -> None:
+        """Come back when each client has changed something and each door was read through both ways."""
+        done = [actor.acknowledged for actor in self.actors]
+        deadline = time.monotonic() + CALM_SECONDS
+        while (
+            any(actor.acknowledged == before for actor, before in zip(self.actors, done, strict=True))
+            or not all(gate.has_turned for gate in self.gates)
+        ) and not any(each.done() for each in running):
+            assert time.monotonic() < deadline, "somebody gets nowhere, though nothing is wrong"
+            time.sleep(0.01)
+
     def _disturb(self, until: float, running: list["Future[None]"]) -> None:
         while time.monotonic() < until and not any(each.done() for each in running):
             fault = self._fault()
-            self.log.append(f"{time.monotonic() - self._began:8.2f} {fault.name}")
+            self.log.append(f"{time.monotonic() - self._began:8.2f} ".rjust(LOG_INDENT) + fault.name)
             fault.inject()
             try:
                 self._wait()
@@ -169,18 +242,15 @@ class Chaos:
 
 
 @contextmanager
-def told(chaos: Chaos) -> Generator[None]:
+def told(chaos: Chaos, name: str) -> Generator[None]:
     """Say, whatever comes, how to have the same again and what happened."""
+    began = time.monotonic()
     try:
         yield
     finally:
         print(f"OPENECR_SEED={SEED}")
         print("\n".join(chaos.log))
-        print(
-            f"{chaos.history.acknowledged} changes were acknowledged, "
-            f"{sum(actor.unanswered for actor in chaos.actors)} requests were not answered; "
-            + ", ".join(f"a gate let in {gate.let_in} and refused {gate.refused}" for gate in chaos.gates)
-        )
+        print(chaos.summary(name, time.monotonic() - began))
 
 
 @pytest.mark.slow
@@ -193,14 +263,19 @@ def test_nothing_acknowledged_is_lost_and_nobody_gets_in_who_may_not(
 ) -> None:
     with site(tmp_path) as found:
         chaos = Chaos(found)
-        with told(chaos):
+        with told(chaos, site.__name__):
             ends = time.monotonic() + SECONDS
             while time.monotonic() < ends:
                 chaos.round(min(ROUND_SECONDS, max(ends - time.monotonic(), 1)))
             chaos.look(list(chaos.history.changes))
             for gate in chaos.gates:
                 gate.prove()
+            chaos.collect()
+            chaos.look(list(chaos.history.changes))
         assert chaos.history.acknowledged > SECONDS, "the clients got nowhere"
+        assert all(actor.acknowledged for actor in chaos.actors), "a client got nowhere"
+        assert all(chaos.collected.values()), "collection does not run"
+        assert sum(actor.revived for actor in chaos.actors), "no blob was ever pushed again"
         for gate in chaos.gates:
             assert gate.refused > 0
             assert gate.let_in > 0

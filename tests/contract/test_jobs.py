@@ -335,6 +335,16 @@ async def test_a_shorter_interval_counts_at_once(database: Database) -> None:
         assert [status.run_at for status in await listed(database)] == [run_at * SECOND]
 
 
+async def test_an_interval_that_is_shortened_while_it_runs_counts_from_its_end(database: Database) -> None:
+    await database.write(partial(jobs.ensure, schedules=[Schedule(kind="a", every_seconds=3600)], now=0))
+    (job,) = await claim(database)
+    await database.write(partial(jobs.ensure, schedules=[Schedule(kind="a", every_seconds=10)], now=0))
+
+    assert await complete(database, job, now=5 * SECOND)
+
+    assert [status.run_at for status in await listed(database)] == [15 * SECOND]
+
+
 PLANNED: dict[str, tuple[Statement, dict[str, Any], str]] = {
     "IS_READY": (jobs.IS_READY, {"now": 1, "kinds": '["a"]'}, "ix_jobs_ready_of_kind"),
     "IS_LAPSED": (jobs.IS_LAPSED, {"now": 1, "kinds": '["a"]'}, "ix_jobs_running"),

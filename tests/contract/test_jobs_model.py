@@ -1,19 +1,34 @@
 """Any number of workers, clocks that go on and leases that end: the jobs agree with a model of a dozen lines."""
 
+from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
-from openecr.domain.jobs import ClaimedJob, JobState
+from openecr.domain.jobs import (
+    TAKEN_OVER_AT_ONCE,
+    ClaimedJob,
+    JobState,
+    Schedule,
+    is_given_up,
+    pause_seconds,
+)
 from openecr.store import jobs
+from openecr.store.connections import ConstraintViolated
 from openecr.store.database import Database
+from openecr.store.job_tables import JOBS
+from openecr.store.statements import Statement
 
 WORKERS = ("one", "two", "three")
 FREE = {"a": 2, "b": 1}
 LEASE = 10
+EMPTY = Statement(delete(JOBS))
 
 STEPS = st.lists(
     st.one_of(
@@ -22,6 +37,10 @@ STEPS = st.lists(
         st.tuples(st.sampled_from(["complete", "fail", "bury", "renew"]), st.integers(0, 20), st.just(None)),
         st.tuples(st.just("wait"), st.integers(1, LEASE), st.just(None)),
         st.tuples(st.just("release"), st.sampled_from(WORKERS), st.just(None)),
+        st.tuples(st.sampled_from(["retry", "cancel"]), st.just(None), st.integers(0, 20)),
+        st.tuples(st.just("run now"), st.sampled_from(sorted(FREE)), st.just(None)),
+        st.tuples(st.just("ensure"), st.sampled_from(sorted(FREE)), st.integers(0, 2)),
+        st.tuples(st.just("release all"), st.just(None), st.just(None)),
     ),
     max_size=40,
 )
@@ -38,6 +57,22 @@ class Row:
     token: int = 0
     until: int = 0
     worker: str = ""
+    attempts: int = 0
+    every_seconds: int | None = None
+    is_asked_for: bool = False
+    """One more run was asked for while it ran."""
+
+    def rests(self, now: int) -> bool:
+        """Put off what has ended with its worker's death too often."""
+        if self.attempts <= TAKEN_OVER_AT_ONCE:
+            return False
+        self.state = JobState.DEAD if is_given_up(self.attempts, self.every_seconds) else JobState.READY
+        self.run_at = now + round(pause_seconds(self.attempts, self.every_seconds) * jobs.SECOND)
+        return True
+
+    def begin_again(self, run_at: int) -> None:
+        """Let it wait as if it had not failed."""
+        self.state, self.attempts, self.run_at, self.is_asked_for = JobState.READY, 0, run_at, False
 
 
 @dataclass
@@ -53,23 +88,35 @@ class Model:
             for row in self.rows.values()
         )
 
-    def due(self) -> list[int]:
+    def lapsed(self, kinds: Collection[str], limit: int) -> list[int]:
+        """What dead workers held: those that a claim looks at."""
+        found = [
+            (row.until, number)
+            for number, row in self.rows.items()
+            if row.state is JobState.RUNNING and row.until <= self.now and row.kind in kinds
+        ]
+        return [number for _, number in sorted(found)[:limit]]
+
+    def ready(self) -> list[int]:
         return [
             number
             for number, row in self.rows.items()
-            if (row.state is JobState.READY and row.run_at <= self.now)
-            or (row.state is JobState.RUNNING and row.until <= self.now)
+            if row.state is JobState.READY and row.run_at <= self.now
         ]
+
+    def open_of(self, kind: str, key: str) -> Row | None:
+        return next(
+            (
+                row
+                for row in self.rows.values()
+                if (row.kind, row.key) == (kind, key) and row.state is not JobState.DEAD
+            ),
+            None,
+        )
 
     def holds(self, job: ClaimedJob) -> bool:
         row = self.rows.get(job.id)
         return row is not None and row.state is JobState.RUNNING and row.token == job.token
-
-    def has_open(self, kind: str, key: str) -> bool:
-        return any(
-            (row.kind, row.key) == (kind, key) and row.state is not JobState.DEAD
-            for row in self.rows.values()
-        )
 
 
 async def play(database: Database, steps: list[tuple[str, object, object]]) -> None:
@@ -81,8 +128,7 @@ async def play(database: Database, steps: list[tuple[str, object, object]]) -> N
 
 
 async def _empty(database: Database) -> None:
-    for status in await database.scan(lambda connection: jobs.list_after(connection, after=0, limit=1000)):
-        await database.write(partial(jobs.cancel, job_id=status.id))
+    await database.write(lambda connection: connection.execute(EMPTY))
 
 
 async def _step(
@@ -94,12 +140,12 @@ async def _step(
             added = await database.write(
                 lambda connection: jobs.enqueue(connection, kind, now=model.now, unique_key=key)
             )
-            assert added == (key is None or not model.has_open(kind, key))
-            if added:
-                found = await database.scan(
-                    lambda connection: jobs.list_after(connection, after=0, limit=1000)
-                )
-                model.rows[found[-1].id] = Row(kind=kind, key=key, run_at=model.now)
+            like = None if key is None else model.open_of(kind, key)
+            assert added == (like is None)
+            if like is None:
+                model.rows[await _newest(database)] = Row(kind=kind, key=key, run_at=model.now)
+            else:
+                like.is_asked_for = like.state is JobState.RUNNING
         case "claim", str() as worker, int() as limit:
             await _claim(database, model, claimed, worker, limit)
         case "wait", int() as count, _:
@@ -108,23 +154,91 @@ async def _step(
             await database.write(lambda connection: jobs.release(connection, worker))
             for row in model.rows.values():
                 if row.state is JobState.RUNNING and row.worker == worker:
-                    row.state = JobState.READY
+                    row.state, row.attempts = JobState.READY, row.attempts - 1
+        case (("retry" | "cancel" | "run now" | "ensure" | "release all"), _, _):
+            await _operate(database, model, step, first, second)
         case _, int() as number, _ if claimed:
             await _end(database, model, step, claimed[number % len(claimed)])
         case _:
             pass  # nothing was claimed yet
 
 
+async def _newest(database: Database) -> int:
+    found = await database.scan(partial(jobs.list_after, after=0, limit=1000))
+    return found[-1].id
+
+
+async def _operate(database: Database, model: Model, step: str, first: object, second: object) -> None:
+    match step, first, second:
+        case "run now", str() as kind, _:
+            await _run_now(database, model, kind)
+        case "ensure", str() as kind, int() as seconds:
+            await _ensure(database, model, Schedule(kind=kind, every_seconds=seconds))
+        case "release all", _, _:
+            await database.write(partial(jobs.release_all, now=model.now))
+            for row in model.rows.values():
+                if row.state is JobState.RUNNING and not row.rests(model.now):
+                    row.state = JobState.READY
+        case _, _, int() as number if model.rows:
+            await _operate_on(database, model, step, sorted(model.rows)[number % len(model.rows)])
+        case _:
+            pass  # there is no job
+
+
+async def _run_now(database: Database, model: Model, kind: str) -> None:
+    await database.write(partial(jobs.run_now, kinds=[kind], now=model.now))
+    for row in model.rows.values():
+        if row.kind == kind and row.state is JobState.READY:
+            row.begin_again(min(row.run_at, model.now))
+        elif row.kind == kind and row.state is JobState.RUNNING and row.every_seconds is not None:
+            row.is_asked_for = True
+
+
+async def _ensure(database: Database, model: Model, schedule: Schedule) -> None:
+    await database.write(partial(jobs.ensure, schedules=[schedule], now=model.now))
+    found = model.open_of(schedule.kind, jobs.SCHEDULE_KEY)
+    if found is None:
+        model.rows[await _newest(database)] = Row(
+            kind=schedule.kind,
+            key=jobs.SCHEDULE_KEY,
+            run_at=model.now,
+            every_seconds=schedule.every_seconds,
+        )
+        return
+    found.every_seconds = schedule.every_seconds
+    if found.state is JobState.READY:
+        found.run_at = min(found.run_at, model.now + schedule.every_seconds * jobs.SECOND)
+
+
+async def _operate_on(database: Database, model: Model, step: str, number: int) -> None:
+    row = model.rows[number]
+    if step == "cancel":
+        is_gone = await database.write(partial(jobs.cancel, job_id=number))
+        assert is_gone == (row.every_seconds is None)
+        if is_gone:
+            del model.rows[number]
+        return
+    is_dead = row.state is JobState.DEAD
+    is_refused = is_dead and row.key is not None and model.open_of(row.kind, row.key) is not None
+    with pytest.raises(ConstraintViolated) if is_refused else nullcontext():
+        is_ready = await database.write(partial(jobs.retry, job_id=number, now=model.now))
+        assert is_ready == is_dead
+        if is_ready:
+            row.begin_again(model.now)
+
+
 async def _claim(
     database: Database, model: Model, claimed: list[ClaimedJob], worker: str, limit: int
 ) -> None:
-    due = model.due()
     room = {kind: count - model.running(kind) for kind, count in FREE.items()}
     found = await database.write(
         lambda connection: jobs.claim(
             connection, FREE, now=model.now, worker=worker, lease_until=model.now + LEASE, limit=limit
         )
     )
+    has_room = [kind for kind, count in room.items() if count > 0]
+    lapsed = [number for number in model.lapsed(has_room, limit) if not model.rows[number].rests(model.now)]
+    due = [*lapsed, *model.ready()]
     taken = {kind: sum(job.kind == kind for job in found) for kind in FREE}
     possible = {kind: sum(model.rows[number].kind == kind for number in due) for kind in FREE}
     assert len(found) <= limit
@@ -135,7 +249,8 @@ async def _claim(
     for job in found:
         assert job.id in due
         row = model.rows[job.id]
-        assert job.token == row.token + 1
+        assert (job.token, job.attempts) == (row.token + 1, row.attempts + 1)
+        row.attempts, row.is_asked_for = job.attempts, False
         row.state, row.token, row.until, row.worker = (
             JobState.RUNNING,
             job.token,
@@ -149,7 +264,12 @@ async def _end(database: Database, model: Model, step: str, job: ClaimedJob) -> 
     holds, now = model.holds(job), model.now
     if step == "complete":
         assert await database.write(lambda connection: jobs.complete(connection, job, now=now)) == holds
-        if holds:
+        row = model.rows.get(job.id)
+        if holds and row is not None and row.is_asked_for:
+            row.begin_again(now)
+        elif holds and row is not None and row.every_seconds is not None:
+            row.begin_again(now + row.every_seconds * jobs.SECOND)
+        elif holds:
             del model.rows[job.id]
     elif step == "renew":
         renewed = await database.write(
@@ -159,7 +279,7 @@ async def _end(database: Database, model: Model, step: str, job: ClaimedJob) -> 
         if holds:
             model.rows[job.id].until = now + 2 * LEASE
     else:
-        is_dead = step == "bury"
+        is_dead = step == "bury" and job.every_seconds is None
         put_off = await database.write(
             lambda connection: jobs.put_off(connection, job, run_at=now + 3, error="x", is_dead=is_dead)
         )
@@ -171,9 +291,12 @@ async def _end(database: Database, model: Model, step: str, job: ClaimedJob) -> 
 
 async def _compare(database: Database, model: Model) -> None:
     found = await database.scan(lambda connection: jobs.list_after(connection, after=0, limit=1000))
-    assert {status.id: status.state for status in found} == {
-        number: row.state for number, row in model.rows.items()
+    assert {status.id: (status.state, status.attempts, status.every_seconds) for status in found} == {
+        number: (row.state, row.attempts, row.every_seconds) for number, row in model.rows.items()
     }
+    for status in found:
+        if status.state is JobState.READY:
+            assert status.run_at == pytest.approx(model.rows[status.id].run_at, abs=40), "marks add to it"
 
 
 async def test_jobs_agree_with_a_model(database: Database) -> None:

@@ -122,7 +122,12 @@ class Caller:
 
     def step(self) -> None:
         """Do one thing. Raises OSError or HTTPException where the server is gone, Unexpected where it refuses."""
-        choices: dict[Callable[[], None], int] = {
+        choices = self._choices()
+        self._random.choices(list(choices), list(choices.values()))[0]()
+
+    def _choices(self) -> dict[Callable[[], None], int]:
+        """What it does, and how often against each other."""
+        return {
             self._push: 8,
             self._tag_again: 2,
             self._delete_image: 3,
@@ -132,7 +137,6 @@ class Caller:
             self._remake_repository: 1,
             self._pull: 4,
         }
-        self._random.choices(list(choices), list(choices.values()))[0]()
 
     # --- things to do ---
 
@@ -281,7 +285,8 @@ class Caller:
         values: dict[Key, bytes] = {named: manifest, tagged: manifest}
         if self._history.last(tagged) == manifest or self._coin():
             path = f"/v2/{repository_name}/manifests/{tag}"
-            self._ask(values, "PUT", path, manifest, {"Content-Type": OCI_MANIFEST}, expected=201)
+            media_type = json.loads(manifest)["mediaType"]
+            self._ask(values, "PUT", path, manifest, {"Content-Type": media_type}, expected=201)
         else:
             self._call(
                 values,

@@ -55,6 +55,7 @@ _IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _RU
 _IS_AS_CLAIMED = _J.run_at == bindparam("held_run_at", type_=BIG)
 _FREE = {"worker": None, "lease_until": None}
 _NEW_RUN_AT = bindparam("new_run_at", type_=BIG)
+_ENDED_AT = bindparam("new_ended_at", type_=BIG)
 _ANOTHER_RUN_AT = case((_J.run_at < _NEW_RUN_AT, _NEW_RUN_AT), else_=_J.run_at + 1)
 _DUE_COLUMNS = (_J.id, _J.kind, _J.payload, _J.attempts, _J.token, _J.run_at, _J.every_seconds)
 
@@ -121,8 +122,8 @@ BEGIN_AGAIN = Statement(
     .values(
         state="ready",
         attempts=0,
-        run_at=bindparam("new_run_at"),
-        ended_at=bindparam("new_ended_at"),
+        run_at=_ENDED_AT + _J.every_seconds * literal_column(str(SECOND)),
+        ended_at=_ENDED_AT,
         last_error=None,
         **_FREE,
     )
@@ -353,8 +354,7 @@ def _end(connection: Connection, job: ClaimedJob, *, now: int) -> bool:
     held = {"job_id": job.id, "held": job.token, "held_run_at": job.run_at}
     if job.every_seconds is None:
         return connection.execute(REMOVE, **held) > 0
-    run_at = now + job.every_seconds * SECOND
-    return connection.execute(BEGIN_AGAIN, **held, new_run_at=run_at, new_ended_at=now) > 0
+    return connection.execute(BEGIN_AGAIN, **held, new_ended_at=now) > 0
 
 
 def put_off(connection: Connection, job: ClaimedJob, *, run_at: int, error: str, is_dead: bool) -> bool:

@@ -1,0 +1,92 @@
+"""Every kind of background work may be interrupted anywhere and run again: once it is done, it changes nothing more."""
+
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from openecr.jobs.worker import Kind, Run
+from openecr.server.jobs import kinds_of
+from tests.clients.images import digest_of
+from tests.scenario.drivers import Driver, InProcessDriver, authorization, opened_driver
+from tests.scenario.images import Registry, SmallImage
+from tests.scenario.storages import Setup, Storages
+
+DAY_SECONDS = 86_400
+WHOLE_SECONDS = 60
+
+
+@pytest.fixture
+def server(storages: Storages, tmp_path: Path) -> Iterator[InProcessDriver]:
+    with opened_driver(Setup("in process", "SQLite"), storages, tmp_path) as driver:
+        assert isinstance(driver, InProcessDriver)
+        yield driver
+
+
+def furnish(driver: Driver) -> Registry:
+    """Leave something to do for every kind; give the one repository that must stay as it is."""
+    ecr, kms = driver.client(), driver.client("kms")
+    for name in ("kept", "left", "gone"):
+        ecr.create_repository(repositoryName=name)
+    token = authorization(ecr)
+    kept, left, gone = (Registry(driver, token, name) for name in ("kept", "left", "gone"))
+    for registry in (kept, gone):
+        registry.push(SmallImage.named("image"), "v1")
+    path = left.start_upload()
+    assert left.call("PUT", f"{path}?digest={digest_of(b'unneeded')}", b"unneeded").status == 201
+    assert left.call("PATCH", left.start_upload(), b"unfinished", content_range="0-9").status == 202
+    ecr.delete_repository(repositoryName="gone", force=True)
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.enable_key_rotation(KeyId=key_id)
+    kms.schedule_key_deletion(KeyId=kms.create_key()["KeyMetadata"]["KeyId"], PendingWindowInDays=7)
+    return kept
+
+
+async def attempt(driver: InProcessDriver, kind: Kind, *, seconds: float) -> None:
+    """Run a job of a kind for so long at most."""
+    held = driver.server.parts.jobs
+    await held.enqueue(kind.name)
+    (job,) = await held.claim({kind.name: 1}, worker="test")
+    with anyio.move_on_after(seconds):
+        await kind.run(Run(held, job))
+    assert await held.complete(job)
+
+
+def contents(driver: InProcessDriver) -> list[str]:
+    """Everything that is stored, but for the jobs themselves."""
+    folder = driver.server.folder
+    lines = list[str]()
+    for name in ("metadata.sqlite", "activity.sqlite"):
+        raw = sqlite3.connect(f"file:{folder / name}?mode=ro", uri=True)
+        lines += [
+            line
+            for line in raw.iterdump()
+            if not line.startswith(('INSERT INTO "jobs"', 'INSERT INTO "sqlite_seq'))
+        ]
+        raw.close()
+    return lines + sorted(str(path) for path in (folder / "blobs").rglob("*"))
+
+
+def test_what_is_interrupted_and_run_again_is_done_once(server: InProcessDriver) -> None:
+    kept = furnish(server)
+    server.call(server.server.parts.trail.flush)
+    server.server.clock.move(seconds=400 * DAY_SECONDS)
+    before = contents(server)
+    kinds = kinds_of(server.server.parts)
+    for kind in kinds:
+        for seconds in (0, 0.001, 0.005, WHOLE_SECONDS, WHOLE_SECONDS):
+            server.call(partial(attempt, server, kind, seconds=seconds))
+        once = contents(server)
+        server.call(partial(attempt, server, kind, seconds=WHOLE_SECONDS))
+        assert contents(server) == once, kind.name
+    assert contents(server) != before
+    server.server.clock.move(seconds=-400 * DAY_SECONDS)
+
+    image = SmallImage.named("image")
+    assert kept.call("GET", "/manifests/v1").body == image.manifest()
+    assert kept.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
+    garbage = server.call(server.server.parts.collection.preview)
+    assert (garbage.repositories, garbage.uploads, garbage.links) == (0, 0, 0)
