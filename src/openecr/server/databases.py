@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import structlog
+
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.key_ring_proof import is_claimed, prove_key_ring
 from openecr.domain.errors import CannotStart, Unavailable
@@ -13,9 +15,11 @@ from openecr.settings import DatabaseUrl, Settings
 from openecr.store import server_state
 from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
-from openecr.store.postgres_migrating import prepare_postgresql
+from openecr.store.postgres_migrating import find_weaknesses, prepare_postgresql
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.sqlite import SqliteDatabase
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,9 @@ async def _open_postgresql(
     settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack
 ) -> Databases:
     await prepare_postgresql(url.text, may_migrate=settings.migrate)
-    database = PostgresDatabase.connect(url.text)
+    for weakness in await find_weaknesses(url.text):
+        _LOG.warning("the database may lose what it acknowledged", setting=weakness)
+    database = PostgresDatabase.connect(url.text, connections=settings.database_connections)
     stack.push_async_callback(database.close)
     keys = open_keys(settings, folder, may_create=not await is_claimed(database))
     return Databases(metadata=database, activity=database, keys=keys)

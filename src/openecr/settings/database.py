@@ -1,7 +1,10 @@
 """The settings of the database and the keys: where they are, where they are not in the data folder."""
 
 import re
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
 
 from openecr.settings.setting import STRINGS, Setting, check_path
 from openecr.settings.values import DatabaseUrl
@@ -76,6 +79,14 @@ DATABASE_SETTINGS: tuple[Setting, ...] = (
         "a folder with its socket is `?host=/folder`. What is left out is taken from libpq's variables (`PGHOST`, "
         "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password. Of several hosts, "
         "`host1,host2`, the one that takes changes is used (`target_session_attrs=read-write`).",
+    ),
+    Setting(
+        name="database_connections",
+        flag="--database-connections",
+        kind=Annotated[int, msgspec.Meta(ge=3, le=500)],
+        default=15,
+        description="Connections that one process keeps to PostgreSQL at most. All processes together stay below its "
+        "`max_connections`. PgBouncer may stand between in session mode alone.",
     ),
     Setting(
         name="migrate",
