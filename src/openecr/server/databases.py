@@ -76,6 +76,12 @@ async def _refuse_moved(database: Database, folder: DataFolder) -> None:
         raise CannotStart(
             message=f"the database of {folder.path} was moved to {place}: start with --database, or give another --data"
         )
+    move = await database.read(lambda connection: server_state.find(connection, server_state.MOVING_TO))
+    if move is not None:
+        raise CannotStart(
+            message=f"a move of the database of {folder.path} to {move.partition(' ')[2]} was begun, and nobody knows "
+            "whether it arrived: run `openecr database copy` again as then, or with --abandon"
+        )
 
 
 async def _open_postgresql(
