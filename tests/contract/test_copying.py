@@ -82,9 +82,17 @@ async def arrived(target: "asyncpg.Connection[asyncpg.Record]", table: Table) ->
     return sorted((tuple(row) for row in found), key=repr)
 
 
+async def analyzed(url: str) -> int:
+    target = await asyncpg.connect(url)
+    found = int(await target.fetchval("SELECT count(*) FROM pg_stats WHERE schemaname = 'public'"))
+    await target.close()
+    return found
+
+
 async def test_every_row_of_every_table_arrives_as_it_was(files: tuple[Path, Path], url: str) -> None:
     copied = await copy_to_postgresql(*files, url)
     assert copied.mended == {}
+    assert await analyzed(url) > 0
     assert copied.counts == {table.name: _ROWS for table in _TABLES}
     target = await asyncpg.connect(url)
     for path, schema in zip(files, SCHEMAS.values(), strict=True):

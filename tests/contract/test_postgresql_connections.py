@@ -12,7 +12,7 @@ from openecr.domain.errors import Unavailable
 from openecr.store.connections import Connection, PostgresConnection, Row
 from openecr.store.database import Database
 from openecr.store.postgres_connecting import Connector, RawConnection
-from openecr.store.postgres_pool import PostgresPool
+from openecr.store.postgres_pool import ConnectionLost, PostgresPool
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
@@ -298,4 +298,20 @@ async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
     await holder
     assert await asyncio.wait_for(waiters[1], 20) == 1
     assert waiters[0].cancelled()
+    await pool.close()
+
+
+async def test_what_is_not_answered_in_time_is_not_asked_again(databases: object, postgres_url: str) -> None:
+    connector = Connector(postgres_url.replace("+asyncpg", ""))
+    pool = PostgresPool(connector, size=1, settings={}, command_seconds=0.2)
+    runs = 0
+
+    async def ask(raw: RawConnection) -> object:
+        nonlocal runs
+        runs += 1
+        return await raw.fetchval("SELECT pg_sleep(60)")
+
+    with pytest.raises(ConnectionLost):
+        await pool.use(ask)
+    assert runs == 1
     await pool.close()

@@ -14,8 +14,14 @@ from sqlalchemy import text
 from openecr.adapters.clocks import SystemClock
 from openecr.adapters.tls import TlsFiles, ensure_certificate
 from openecr.domain.errors import CannotStart
-from openecr.store.postgres_connecting import Connector, read_url
-from openecr.store.postgres_migrating import SchemaState, examine_postgresql, migrate_postgresql
+from openecr.store.postgres_connecting import Connector, RawConnection, read_url
+from openecr.store.postgres_migrating import (
+    SchemaState,
+    examine_postgresql,
+    find_weaknesses,
+    migrate_postgresql,
+)
+from openecr.store.postgres_pool import PostgresPool
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.databases import Cluster, cluster
@@ -261,3 +267,66 @@ def test_hosts_are_read_as_libpq_does(
     found = read_url(url, environment)
     assert (found.hosts, found.target) == (hosts, "read-write")
     assert read_url(url, {**environment, "PGTARGETSESSIONATTRS": "any"}).target == "any"
+
+
+# --- what a server allows --------------------------------------------------------------------------------------------
+
+
+async def test_where_the_server_lets_few_in_all_wait_for_those(databases: object, postgres_url: str) -> None:
+    url = postgres_url.replace("+asyncpg", "")
+    administrator = await asyncpg.connect(url)
+    await administrator.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1")
+    try:
+        pool = PostgresPool(Connector(url.replace("openecr@", "few@")), size=4, settings={})
+
+        async def ask(raw: RawConnection) -> object:
+            return await raw.fetchval("SELECT 1")
+
+        assert await asyncio.gather(*(pool.use(ask) for _ in range(20))) == [1] * 20
+        await pool.close()
+    finally:
+        await administrator.execute("DROP ROLE few")
+        await administrator.close()
+
+
+@pytest.mark.parametrize(("said", "used"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
+async def test_a_commit_is_on_the_disk_whatever_database_and_role_say(
+    databases: object, postgres_url: str, said: str, used: str
+) -> None:
+    url = postgres_url.replace("+asyncpg", "")
+    administrator = await asyncpg.connect(url)
+    await administrator.execute(f"ALTER ROLE openecr SET synchronous_commit = {said}")
+    show = Statement(text("SELECT current_setting('synchronous_commit')"))
+    try:
+        async with opened(url) as database:
+            row = await database.write(lambda connection: connection.fetch_one(show))
+            assert row is not None
+            assert row[0] == used
+    finally:
+        await administrator.execute("ALTER ROLE openecr RESET synchronous_commit")
+        await administrator.close()
+
+
+async def test_settings_that_lose_what_was_acknowledged_are_found(postgres_url: str) -> None:
+    """The server of these tests is quick and forgetful."""
+    assert await find_weaknesses(postgres_url.replace("+asyncpg", "")) == [
+        "fsync=off",
+        "full_page_writes=off",
+    ]
+
+
+@pytest.mark.parametrize("connections", [3, 4, 15])
+async def test_a_process_keeps_to_its_connections(
+    databases: object, postgres_url: str, connections: int
+) -> None:
+    url = postgres_url.replace("+asyncpg", "") + "&application_name=counted"
+    sleep = Statement(text("SELECT pg_sleep(0.01)"))
+    asked = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    database = PostgresDatabase.connect(url, connections=connections)
+    runs = (database.read, database.scan, database.write)
+    count = min(connections, 20) * 2
+    await asyncio.gather(*(run(lambda each: each.fetch_one(sleep)) for run in runs for _ in range(count)))
+    found = await asked.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted'")
+    await database.close()
+    await asked.close()
+    assert 3 <= found <= connections

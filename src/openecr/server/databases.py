@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import structlog
+
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.key_ring_proof import is_claimed, prove_key_ring
 from openecr.application.master_keys import MasterKeys, is_kept
@@ -15,9 +17,11 @@ from openecr.settings import DatabaseUrl, Settings
 from openecr.store import server_state
 from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
-from openecr.store.postgres_migrating import prepare_postgresql
+from openecr.store.postgres_migrating import find_weaknesses, prepare_postgresql
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.sqlite import SqliteDatabase
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +103,21 @@ async def _refuse_moved(database: Database, folder: DataFolder) -> None:
         raise CannotStart(
             message=f"the database of {folder.path} was moved to {place}: start with --database, or give another --data"
         )
+    move = await database.read(lambda connection: server_state.find(connection, server_state.MOVING_TO))
+    if move is not None:
+        raise CannotStart(
+            message=f"a move of the database of {folder.path} to {move.partition(' ')[2]} was begun, and nobody knows "
+            "whether it arrived: run `openecr database copy` again as then, or with --abandon"
+        )
 
 
 async def _open_postgresql(
     settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack, clock: Clock
 ) -> Databases:
     await prepare_postgresql(url.text, may_migrate=settings.migrate)
-    database = PostgresDatabase.connect(url.text)
+    for weakness in await find_weaknesses(url.text):
+        _LOG.warning("the database may lose what it acknowledged", setting=weakness)
+    database = PostgresDatabase.connect(url.text, connections=settings.database_connections)
     stack.push_async_callback(database.close)
     keys: ServerKeyRing | None = None
     if not settings.keys_kms_keys:

@@ -89,6 +89,14 @@ DATABASE_SETTINGS: tuple[Setting, ...] = (
         "`host1,host2`, the one that takes changes is used (`target_session_attrs=read-write`).",
     ),
     Setting(
+        name="database_connections",
+        flag="--database-connections",
+        kind=Annotated[int, msgspec.Meta(ge=3, le=500)],
+        default=10,
+        description="Connections that one process keeps to PostgreSQL at most. All processes together stay below its "
+        "`max_connections`. PgBouncer may stand between in session mode alone.",
+    ),
+    Setting(
         name="migrate",
         flag="--migrate",
         kind=bool,

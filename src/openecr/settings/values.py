@@ -49,6 +49,7 @@ class Settings:
 
     data: Path
     database: DatabaseUrl | None
+    database_connections: int
     migrate: bool
     keys: Path | None
     master_keys: tuple[str, ...] = field(repr=False)

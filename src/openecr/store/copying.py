@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,10 @@ async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Copied
                             mended |= nuls
                     finally:
                         source.close()
+            with suppress(
+                *DRIVER_ERRORS
+            ):  # all is there by now; the server does it by itself sooner or later
+                await target.execute("ANALYZE")  # plans for tables that were empty a moment ago would be slow
         finally:
             await target.close()
     except (*DRIVER_ERRORS, sqlite3.Error) as error:

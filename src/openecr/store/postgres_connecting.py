@@ -23,7 +23,14 @@ _CONNECT_SECONDS_OF_MANY = 3
 _CONNECT_SECONDS_MAX = 60
 _STATEMENTS_KEPT = 1024
 _PORT = "5432"
-_READ_ONLY = "default_transaction_read_only"
+_AT_START = ("application_name", "options")
+"""All others are set afterwards: `default_transaction_read_only` would make a server look like a standby, and PgBouncer
+takes few at the start."""
+
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
 
 _IGNORED = frozenset(
     {
@@ -79,7 +86,11 @@ class Connector:
     async def connect(
         self, settings: Mapping[str, str], *, command_seconds: float | None = None
     ) -> RawConnection:
-        """Connect, with settings of the server for the session. Raises DRIVER_ERRORS."""
+        """Connect, with settings of the server for the session.
+
+        Whatever database and role say, a commit waits until it is on the disk, and on a standby's where the server
+        waits for one. Raises DRIVER_ERRORS.
+        """
         there = read_url(self._url, os.environ)
         if not there.hosts:
             return await _connect(there, settings, command_seconds, None)
@@ -103,9 +114,8 @@ async def _connect(
     host: tuple[str, int] | None,
 ) -> RawConnection:
     address, port = host or (None, None)
-    # Sent with the others it would make a server look as if it only read.
-    later = {name: value for name, value in settings.items() if name == _READ_ONLY}
-    first = {name: value for name, value in settings.items() if name not in later}
+    first = {name: value for name, value in settings.items() if name in _AT_START}
+    later = [f"SET {name} = '{value}'" for name, value in settings.items() if name not in first]
     connection = await asyncpg.connect(
         there.url,
         host=address,
@@ -119,8 +129,7 @@ async def _connect(
         target_session_attrs=SessionAttribute(there.target),
     )
     try:
-        for name, value in later.items():
-            await connection.execute(f"SET {name} = {value}")
+        await connection.execute("; ".join((*later, _DURABLE)))
     except BaseException:
         connection.terminate()
         raise

@@ -46,7 +46,15 @@ class ConnectionLost(Exception):
 class PostgresPool:
     """At most `size` connections with the same settings; they are made when they are needed."""
 
-    def __init__(self, connector: Connector, *, size: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        size: int,
+        settings: Mapping[str, str],
+        command_seconds: float = _COMMAND_SECONDS,
+    ) -> None:
+        self._command_seconds = command_seconds
         self._connector = connector
         self._size = size
         self._settings = {**_SETTINGS, **settings}
@@ -57,12 +65,16 @@ class PostgresPool:
     async def use(self, work: Callable[[RawConnection], Awaitable[T]]) -> T:
         """Run something on a connection; again, on a new one, where it turns out that the connection was broken.
 
+        What the server did not answer in time is not asked again: it would wait behind itself.
+
         Raises what the work or the driver raised, ConnectionLost, and Unavailable where no connection becomes free in
         time.
         """
         try:
             return await self._use(work)
-        except ConnectionLost:
+        except ConnectionLost as lost:
+            if isinstance(lost.__cause__, TimeoutError):
+                raise
             self._forget_idle()
         return await self._use(work)
 
@@ -105,7 +117,13 @@ class PostgresPool:
     async def _connect(self) -> RawConnection:
         self._open += 1
         try:
-            return await self._connector.connect(self._settings, command_seconds=_COMMAND_SECONDS)
+            return await self._connector.connect(self._settings, command_seconds=self._command_seconds)
+        except asyncpg.TooManyConnectionsError:
+            self._open -= 1
+            if self._open:
+                return await self._wait()  # one of those that the server has let in serves this caller too
+            self._hand_on(None)
+            raise
         except BaseException:
             self._open -= 1
             self._hand_on(None)

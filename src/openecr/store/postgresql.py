@@ -37,12 +37,14 @@ _FIRST_PAUSE_SECONDS = 0.002
 _GOLDEN_RATIO = 0.618034
 _LAST_PAUSE_SECONDS = 0.1
 
-_READERS = 4
-_SCANNERS = 3
-_WRITERS = 3
-"""Connections of one process, of each kind apart: long lists and waits for locks take none from point reads.
+CONNECTIONS = 10
+CONNECTIONS_MIN = 3
+"""Connections of one process."""
+_READERS = 4 / 10
+_SCANNERS = 3 / 10
+"""The parts of each kind; the rest is for units. Long lists and waits for locks take none from point reads.
 
-Units of work that run at the same time are in each other's way, and this process keeps no more of them busy.
+Units of work that run at the same time are in each other's way, and this process keeps no more than three of them busy.
 """
 
 _POINT_READS = {
@@ -66,11 +68,12 @@ _SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 class PostgresDatabase:
     """One PostgreSQL database, shared by any number of server processes. Made and used in one event loop."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int) -> None:
+        readers, scanners = (max(1, int(connections * part)) for part in (_READERS, _SCANNERS))
         connector = Connector(url)
-        self._readers = PostgresPool(connector, size=_READERS, settings=_POINT_READS)
-        self._scanners = PostgresPool(connector, size=_SCANNERS, settings=_LISTS)
-        self._writers = PostgresPool(connector, size=_WRITERS, settings=_UNITS)
+        self._readers = PostgresPool(connector, size=readers, settings=_POINT_READS)
+        self._scanners = PostgresPool(connector, size=scanners, settings=_LISTS)
+        self._writers = PostgresPool(connector, size=connections - readers - scanners, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
         self._retries = 0
         self._again = asyncio.Lock()
@@ -80,12 +83,13 @@ class PostgresDatabase:
         self._idle.set()
 
     @classmethod
-    def connect(cls, url: str) -> "PostgresDatabase":
+    def connect(cls, url: str, *, connections: int = CONNECTIONS) -> "PostgresDatabase":
         """Name the database, as libpq does (`postgresql://...`, or `postgresql+asyncpg://...`); nothing is opened yet.
 
-        What the URL leaves out is taken from libpq's environment (`PGHOST` and so on).
+        What the URL leaves out is taken from libpq's environment (`PGHOST` and so on). At most `connections` are
+        open at a time.
         """
-        return cls(url.replace("postgresql+asyncpg://", "postgresql://", 1))
+        return cls(url.replace("postgresql+asyncpg://", "postgresql://", 1), connections)
 
     async def read(self, work: Work[T]) -> T:
         """Run point reads, each statement on its own."""
