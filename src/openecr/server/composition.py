@@ -131,14 +131,7 @@ async def compose(
             kms=use_cases.kms,
             master_keys=databases.master_keys,
             rewrapping=Rewrapping(database=metadata, keys=keys),
-            scrubbing=Scrubbing(
-                database=metadata,
-                store=store,
-                read=use_cases.blobs.open,
-                losses=use_cases.losses,
-                clock=clock,
-                pace=Pace(limits.scrub_bytes_per_second),
-            ),
+            scrubbing=_scrubbing(metadata, store, use_cases, clock),
             sealing=_sealing(settings, metadata, store, use_cases, clock=clock, ids=ids),
             pull_times=pull_times,
             key_uses=key_uses,
@@ -148,6 +141,17 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _scrubbing(metadata: Database, store: BlobStore, use_cases: UseCases, clock: Clock) -> Scrubbing:
+    return Scrubbing(
+        database=metadata,
+        store=store,
+        read=use_cases.blobs.open,
+        losses=use_cases.losses,
+        clock=clock,
+        pace=Pace(use_cases.limits.scrub_bytes_per_second),
+    )
 
 
 def _sealing(

@@ -39,6 +39,9 @@ _PARAMETER_NAMES = {
     "lifecyclePolicyText": "LifecyclePolicyText",
     "policyText": "PolicyText",
 }
+_CHECKED_LATER = frozenset({"tags", "Tags"})
+"""Whose texts have an error of their own."""
+
 _MAX_LISTED = 50
 _MAX_SHOWN_CHARS = 512
 
@@ -159,7 +162,9 @@ def _text_violations(shape: StringShape, value: str, path: Path) -> Iterator[Vio
     yield from _length(shape, value, path)
     if shape.pattern is not None and not matches(shape.pattern, value):
         yield Violation(path=path, fault=Fault.PATTERN, shape=shape, value=value)
-    elif "\0" in value:  # no database can be trusted to keep it, and no XML to tell it
+    elif (
+        "\0" in value and path[0] not in _CHECKED_LATER
+    ):  # no database can be trusted to keep it, no XML to tell it
         yield Violation(path=path, fault=Fault.NUL, shape=shape, value=value)
     if shape.enum and value not in shape.enum:
         yield Violation(path=path, fault=Fault.ENUM, shape=shape, value=value)

@@ -75,11 +75,13 @@ def parse_query(query: str) -> Query:
     """
     if not query:
         return _EMPTY_QUERY
-    if "%00" in query or "\0" in query:
-        raise ProtocolError(code="UNSUPPORTED", status=400, message="The query contains the character NUL")
     try:
-        return urllib.parse.parse_qs(query, keep_blank_values=True, max_num_fields=QUERY_MAX_PARAMETERS)
+        parsed = urllib.parse.parse_qs(query, keep_blank_values=True, max_num_fields=QUERY_MAX_PARAMETERS)
     except ValueError:
         raise ProtocolError(
             code="UNSUPPORTED", status=414, message=f"More than {QUERY_MAX_PARAMETERS} query parameters"
         ) from None
+    # Behind `last` a page begins: it is compared, and need not be kept.
+    if any("\0" in text for name, texts in parsed.items() if name != "last" for text in texts):
+        raise ProtocolError(code="UNSUPPORTED", status=400, message="The query contains the character NUL")
+    return parsed
