@@ -13,9 +13,9 @@ from pathlib import Path
 
 from botocore.credentials import Credentials
 
-from benchmarks import content, lists, loads, policies, postgresql, rows, servers
+from benchmarks import content, lists, loads, policies, postgresql, rows, sealing, servers
 from benchmarks.loads import Generator, Load
-from benchmarks.servers import Target
+from benchmarks.servers import Target, clean_up_when_told_to_end
 
 _HEADER = """\
 | row | OpenECR | peer | ratio | to reach | OpenECR p50 / p99 ms | peer p50 / p99 ms |
@@ -57,6 +57,7 @@ def fill(
 
 def main() -> None:
     """Start the servers, fill them, measure every row and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
@@ -75,6 +76,8 @@ def main() -> None:
             what_policies_cost(generator, folder / "policies", options.rounds)
         if options.only in "postgresql":
             postgresql.measure(generator, folder / "postgresql", options.rounds)
+        if options.only == "sealing":  # by itself: it measures most rows once more
+            sealing.measure(generator, folder / "sealing", options.rounds)
         if options.only in "memory":
             memory(generator, folder)
     finally:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.content import MANIFEST_TYPE
@@ -107,6 +107,14 @@ class Generator:
             "size": load.size_bytes,
         }
         return [str(self._binary), *(f"-{name}={value}" for name, value in options.items())]
+
+
+def together(generator: Generator, targets: Sequence[Target], load: Load) -> list[Figures]:
+    """Run one load on some servers at once, its clients and units shared out among them."""
+    share = replace(load, clients=load.clients // len(targets), count=load.count // len(targets))
+    with ExitStack() as stack:
+        started = [stack.enter_context(generator.started(each, share, generator.seconds)) for each in targets]
+        return [figures(each, process) for each, process in zip(targets, started, strict=True)]
 
 
 def figures(target: Target, process: "subprocess.Popen[str]") -> Figures:

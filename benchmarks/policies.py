@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from benchmarks import content, rows
 from benchmarks.loads import Figures, Generator, Load
 from benchmarks.servers import Target
+from benchmarks.signing import signed
 
 _ACCOUNT = "000000000000"
 _CLIENTS = 16
@@ -74,7 +73,7 @@ def measure(
         (f"DescribeRepositories of {_PAGE}", "DescribeRepositories", {"maxResults": _PAGE}, 400),
     ):
         file = folder / f"{operation}.http"
-        file.write_bytes(_signed(target, session, operation, given))
+        file.write_bytes(signed(target, session, operation, given))
         runs = [
             generator.run(target, Load(mode="signed", paths=[str(file)], clients=_CALLERS))
             for _ in range(rounds)
@@ -148,22 +147,3 @@ def _session(root: Clients) -> Credentials:
 
 def _policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
-def _signed(target: Target, credentials: Credentials, operation: str, given: dict[str, Any]) -> bytes:
-    """Return a whole request, signed; it is good for a quarter of an hour."""
-    body = json.dumps(given)
-    request = AWSRequest(
-        "POST",
-        f"{target.base}/",
-        data=body,
-        headers={
-            "Content-Type": "application/x-amz-json-1.1",
-            "Host": f"{target.host}:{target.port}",
-            "X-Amz-Target": f"AmazonEC2ContainerRegistry_V20150921.{operation}",
-        },
-    )
-    SigV4Auth(credentials, "ecr", "us-east-1").add_auth(request)
-    lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    head = "\r\n".join(["POST / HTTP/1.1", *lines, f"Content-Length: {len(body)}", "", ""])
-    return head.encode() + body.encode()

@@ -1,37 +1,20 @@
 """One and two servers over PostgreSQL beside the peer, with what a request costs each of them in processor time."""
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import content, loads, servers
+from benchmarks.clusters import Cluster, processor_seconds, run_postgresql
 from benchmarks.loads import Figures, Generator, Load
 from benchmarks.servers import Target
 
 _CLIENTS = 32
 _PUSHERS = 8
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _HEADER = """
 | over PostgreSQL | 1 process | 2 processes | peer | ratios | p50 / p99 ms | CPU us, servers | with PostgreSQL |
 |---|---|---|---|---|---|---|---|"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """A running PostgreSQL."""
-
-    socket_folder: Path
-    process_id: int
-
-    def seconds(self) -> float:
-        """Return the processor time of all its processes, those that have ended too."""
-        found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-        family = [self.process_id, *(each for each in found if _parent(each) == self.process_id)]
-        return sum(map(_seconds, family)) + _seconds_of_ended(self.process_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +40,7 @@ def measure(generator: Generator, folder: Path, rounds: int) -> None:
     """Print the rows."""
     folder.mkdir()
     with ExitStack() as stack:
-        cluster = stack.enter_context(_postgresql())
+        cluster = stack.enter_context(run_postgresql())
         ours = _servers(stack, folder, cluster)
         theirs = stack.enter_context(servers.peer(folder))
         digest = next(iter(content.fill_blobs(theirs, lambda _: None).values()))
@@ -105,20 +88,12 @@ def _middle(runs: Sequence[Cost]) -> Cost:
 def _run(generator: Generator, targets: Sequence[Target], load: Load, cluster: Cluster) -> Cost:
     """Run one load on some servers at once, its clients shared out among them."""
     processes = [target.process_id for target in targets]
-    before, before_database = sum(map(_seconds, processes)), cluster.seconds()
-    share = Load(
-        mode=load.mode,
-        paths=load.paths,
-        clients=load.clients // len(targets),
-        size_bytes=load.size_bytes,
-    )
-    with ExitStack() as stack:
-        started = [stack.enter_context(generator.started(each, share, generator.seconds)) for each in targets]
-        figures = [loads.figures(each, process) for each, process in zip(targets, started, strict=True)]
+    before, before_database = sum(map(processor_seconds, processes)), cluster.seconds()
+    figures = loads.together(generator, targets, load)
     requests = sum(each.per_second for each in figures) * generator.seconds
     return Cost(
         figures=figures,
-        server_us=(sum(map(_seconds, processes)) - before) / requests * 1e6,
+        server_us=(sum(map(processor_seconds, processes)) - before) / requests * 1e6,
         database_us=(cluster.seconds() - before_database) / requests * 1e6,
     )
 
@@ -126,7 +101,7 @@ def _run(generator: Generator, targets: Sequence[Target], load: Load, cluster: C
 def _servers(stack: ExitStack, folder: Path, cluster: Cluster) -> list[Target]:
     """Run two servers over one database, with the content in it."""
     options = (
-        f"--database=postgresql://openecr@/postgres?host={cluster.socket_folder}",
+        f"--database={cluster.dsn()}",
         f"--keys={folder / 'keys'}",
         f"--blobs={folder / 'blobs'}",
     )
@@ -143,51 +118,3 @@ def _servers(stack: ExitStack, folder: Path, cluster: Cluster) -> list[Target]:
     for each in fill:
         each(first, create)
     return [first, second]
-
-
-@contextmanager
-def _postgresql() -> Iterator[Cluster]:
-    """Run PostgreSQL as it comes, every commit synced, on a Unix socket in a temporary folder."""
-    folder = Path(subprocess.check_output(["mktemp", "-d", "-t", "openecr-pg-XXXXXX"], text=True).strip())
-    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user is not None:
-        shutil.chown(folder, user)
-    data = folder / "data"
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, cwd=folder, user=user, stdout=subprocess.DEVNULL, timeout=120)
-
-    try:
-        run("initdb", "-D", str(data), "-U", "openecr", "-A", "trust", "-E", "UTF8")
-        options = f"-k {folder} -c listen_addresses=''"
-        run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
-        try:
-            lines = (data / "postmaster.pid").read_text().splitlines()
-            yield Cluster(socket_folder=folder, process_id=int(lines[0]))
-        finally:
-            run("pg_ctl", "-D", str(data), "-m", "fast", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fields(process_id: int) -> list[str]:
-    """Return what /proc tells of a process, from its state on (proc(5))."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []  # it has ended
-
-
-def _parent(process_id: int) -> int:
-    fields = _fields(process_id)
-    return int(fields[1]) if fields else 0
-
-
-def _seconds(process_id: int) -> float:
-    fields = _fields(process_id)
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND if fields else 0
-
-
-def _seconds_of_ended(process_id: int) -> float:
-    fields = _fields(process_id)
-    return (int(fields[13]) + int(fields[14])) / _TICKS_PER_SECOND if fields else 0

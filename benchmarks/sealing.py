@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import content, loads, rows
 from benchmarks.loads import Figures, Generator
 from benchmarks.rows import Row
-from benchmarks.servers import Target, openecr
+from benchmarks.servers import Target, clean_up_when_told_to_end, openecr
 
 GOALS = {"GET 100 MiB blob, 1 clients": 0.6, "GET 100 MiB blob, 4 clients": 0.6}
 """What the rate of sealed content has to reach of that in clear; over TLS 0.85, and of all other rows 1."""
@@ -69,8 +69,14 @@ def _compare(generator: Generator, targets: dict[str, Target], row: Row, rounds:
     )
 
 
-def _lines(folder: Path, seconds: float, rounds: int, word: str) -> Iterator[str]:
-    generator = Generator(loads.build(folder), seconds)
+def measure(generator: Generator, folder: Path, rounds: int, word: str = "") -> None:
+    """Print a line for each row whose name holds a word."""
+    folder.mkdir(exist_ok=True)
+    for line in _lines(generator, folder, rounds, word):
+        print(line, flush=True)
+
+
+def _lines(generator: Generator, folder: Path, rounds: int, word: str) -> Iterator[str]:
     yield "| row | clear | sealed | ratio | to reach | clear p99 ms | sealed p99 ms |"
     yield "|---|---|---|---|---|---|---|"
     for is_tls in (False, True):
@@ -91,6 +97,7 @@ def _lines(folder: Path, seconds: float, rounds: int, word: str) -> Iterator[str
 
 def main() -> None:
     """Measure and print the table."""
+    clean_up_when_told_to_end()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
@@ -99,8 +106,8 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="openecr-bench-", dir=os.environ.get("TMPDIR")))
     try:
-        for line in _lines(folder, arguments.seconds, arguments.rounds, arguments.only):
-            print(line, flush=True)
+        generator = Generator(loads.build(folder), arguments.seconds)
+        measure(generator, folder, arguments.rounds, arguments.only)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,19 +2,20 @@
 
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
+
+from tests.requirements import find_tool
 
 START_SECONDS = 30
 
@@ -34,6 +35,11 @@ class Target:
     def base(self) -> str:
         """Return the URL without a path."""
         return f"{'https' if self.is_tls else 'http'}://{self.host}:{self.port}"
+
+
+def clean_up_when_told_to_end() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, so that no server is left running."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def free_port() -> int:
@@ -78,14 +84,22 @@ def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iter
 
 @contextmanager
 def openecr(
-    folder: Path, *, is_tls: bool = False, name: str = "openecr", options: Sequence[str] = ()
+    folder: Path,
+    *,
+    is_tls: bool = False,
+    name: str = "openecr",
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Target, "boto3.client"]]:
-    """Run OpenECR: it authenticates and authorizes every request, fsync on."""
+    """Run OpenECR: it authenticates and authorizes every request, fsync on.
+
+    `options` are flags, `environment` more variables of its own.
+    """
     port = free_port()
     data = folder / name
     command = [sys.executable, "-m", "openecr", "serve", "--data", str(data), "--port", str(port), *options]
     command += ["--tls", "auto"] if is_tls else []
-    with _process(command, folder / f"{name}.log", dict(os.environ)) as process:
+    with _process(command, folder / f"{name}.log", {**os.environ, **(environment or {})}) as process:
         _wait(port, process)
         ecr = _client(data)
         token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
@@ -172,7 +186,7 @@ def peer(folder: Path, *, certificates: Path | None = None) -> Iterator[Target]:
 
 def _find_peer() -> str:
     for name in ("registry", "docker-registry"):
-        found = shutil.which(name)
+        found = find_tool(name)
         if found is not None:
             return found
     raise RuntimeError("no peer: `make tools`, or apt-get install docker-registry")

@@ -14,6 +14,7 @@ from enum import Enum, auto
 _PIECE_BYTES = 65_536
 _MAX_HEAD_BYTES = 65_536
 _SLOW_SECONDS = 0.3
+_DRIP_SECONDS = 0.05
 
 
 class Fault(Enum):
@@ -52,6 +53,9 @@ class Fault(Enum):
     HANG_AFTER = auto()
     """The server does it, and nothing is ever said."""
 
+    DRIP = auto()
+    """The answer comes a byte at a time, and takes hours."""
+
     HANG_HALFWAY = auto()
     """The answer's body stops halfway, and the connection stays."""
 
@@ -64,7 +68,8 @@ class Asked:
     target: str
 
 
-Choice = Callable[[Asked], Fault | None]
+Choice = Callable[[Asked], Fault | bytes | None]
+"""Bytes are an answer in the place of the server's."""
 
 
 def first_try_of_each(fault: Fault) -> Choice:
@@ -129,7 +134,7 @@ class FaultyProxy:
             _reset(server)
             _reset(client)
             raise EOFError
-        canned = _CANNED.get(fault) if fault is not None else None
+        canned = fault if isinstance(fault, bytes) else _CANNED.get(fault) if fault is not None else None
         if canned is not None:
             client.sendall(canned)
             return
@@ -137,7 +142,9 @@ class FaultyProxy:
         server.sendall(body)
         self._answer(client, server, method, fault)
 
-    def _answer(self, client: socket.socket, server: socket.socket, method: str, fault: Fault | None) -> None:
+    def _answer(
+        self, client: socket.socket, server: socket.socket, method: str, fault: Fault | bytes | None
+    ) -> None:
         head, rest = _read_head(server)
         body = b"" if method == "HEAD" else _read_body(server, head, rest)
         if fault is Fault.DROP_AFTER:
@@ -146,6 +153,12 @@ class FaultyProxy:
             self.stopped.wait()
         if fault is Fault.ERROR_AFTER:
             client.sendall(_INTERNAL_ERROR)
+            return
+        if fault is Fault.DRIP:
+            for byte in head + b"\r\n\r\n" + body:
+                client.sendall(bytes([byte]))
+                if self.stopped.wait(_DRIP_SECONDS):
+                    raise EOFError
             return
         client.sendall(head + b"\r\n\r\n")
         if fault in {Fault.HALF_AN_ANSWER, Fault.HANG_HALFWAY}:
@@ -161,16 +174,17 @@ class FaultyProxy:
             client.shutdown(socket.SHUT_RDWR)
 
 
-def _error(status: str, code: str) -> bytes:
+def error_answer(status: str, code: str) -> bytes:
+    """Return an answer that is an error of S3."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on purpose</Message></Error>"
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
     return (head + body).encode()
 
 
-_INTERNAL_ERROR = _error("500 Internal Server Error", "InternalError")
+_INTERNAL_ERROR = error_answer("500 Internal Server Error", "InternalError")
 _CANNED = {
     Fault.ERROR_BEFORE: _INTERNAL_ERROR,
-    Fault.SLOW_DOWN: _error("503 Slow Down", "SlowDown"),
+    Fault.SLOW_DOWN: error_answer("503 Slow Down", "SlowDown"),
     Fault.GARBAGE: b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 21\r\n\r\n<html><p>bad gateway\r\n",
 }
 

@@ -188,15 +188,15 @@ def swift_server() -> Iterator[S3Server]:
 
 
 @contextmanager
-def versity_server() -> Iterator[S3Server]:
-    """Run Versity's gateway over a folder. Skips where it is not built."""
+def versity_server(*options: str) -> Iterator[S3Server]:
+    """Run Versity's gateway over a folder, with more `options` of its own. Skips where it is not built."""
     program = require_tool("versitygw", package=".ci/tools versitygw")
     with tempfile.TemporaryDirectory(prefix="openecr-versity-") as text:
         folder = Path(text)
         (folder / "data").mkdir()
         port = free_port()
         command = [program, "--access", "openecr", "--secret", "secretsecret", "--port", f"127.0.0.1:{port}"]
-        with _running(folder, [[*command, "--quiet", "posix", str(folder / "data")]], port):
+        with _running(folder, [[*command, "--quiet", *options, "posix", str(folder / "data")]], port):
             yield S3Server(f"http://127.0.0.1:{port}", "openecr", "secretsecret")
 
 

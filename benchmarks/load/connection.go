@@ -59,38 +59,74 @@ func (c *connection) dial() error {
 	return err
 }
 
-// ask sends a request and returns the answer's status and the length of its body, which it reads whole.
-func (c *connection) ask(method string, request []byte) (int, int64, error) {
+// An answer: its status, the length of its body, and where it leads, if it leads anywhere.
+type answer struct {
+	status   int
+	bytes    int64
+	location string
+}
+
+// ask sends a request and reads the whole answer.
+func (c *connection) ask(method string, request []byte) (answer, error) {
 	if c.wire == nil {
 		if err := c.dial(); err != nil {
-			return 0, 0, err
+			return answer{}, err
 		}
 	}
-	status, count, err := c.exchange(method, request)
+	found, err := c.exchange(method, request)
 	if err != nil {
 		c.wire.Close()
 		c.wire = nil
 	}
-	return status, count, err
+	return found, err
 }
 
-func (c *connection) exchange(method string, request []byte) (int, int64, error) {
+func (c *connection) exchange(method string, request []byte) (answer, error) {
 	if _, err := c.wire.Write(request); err != nil {
-		return 0, 0, err
+		return answer{}, err
 	}
 	response, err := http.ReadResponse(c.reader, &http.Request{Method: method})
 	if err != nil {
-		return 0, 0, err
+		return answer{}, err
 	}
-	var total int64
+	found := answer{status: response.StatusCode, location: response.Header.Get("Location")}
 	for {
 		count, err := response.Body.Read(c.buffer)
-		total += int64(count)
+		found.bytes += int64(count)
 		if err == io.EOF {
-			return response.StatusCode, total, nil
+			if response.Close { // the server ends the connection, and says so
+				c.wire.Close()
+				c.wire = nil
+			}
+			return found, nil
 		}
 		if err != nil {
-			return response.StatusCode, total, err
+			return found, err
 		}
 	}
+}
+
+// A follower asks a server, and then the store that the server sends it to, on a connection to each that it keeps.
+type follower struct {
+	server *connection
+	store  *connection
+}
+
+// ask sends a request and returns the last answer, with the bytes of all.
+func (f *follower) ask(method string, request []byte) (answer, error) {
+	found, err := f.server.ask(method, request)
+	if err != nil || found.status != http.StatusTemporaryRedirect {
+		return found, err
+	}
+	address, err := url.Parse(found.location)
+	if err != nil {
+		return found, err
+	}
+	base := address.Scheme + "://" + address.Host
+	if f.store == nil || f.store.target.base != base {
+		f.store = target{base: base, byteRange: f.server.target.byteRange}.connect() // the URL is all that it asks for
+	}
+	last, err := f.store.ask(method, f.store.target.request(method, address.RequestURI()))
+	last.bytes += found.bytes
+	return last, err
 }

@@ -52,7 +52,7 @@ func (l *load) fail(format string, values ...any) {
 
 func (l *load) worker(mode string) worker {
 	switch mode {
-	case "get", "head":
+	case "get", "head", "delete":
 		return l.reader(strings.ToUpper(mode))
 	case "probe":
 		return l.prober()
@@ -79,17 +79,17 @@ func (l *load) timed(unit func(repository string, index int64)) worker {
 }
 
 func (l *load) reader(method string) worker {
-	connection := l.target.connect()
+	connection := &follower{server: l.target.connect()}
 	requests := make([][]byte, len(l.paths))
 	for index, path := range l.paths {
 		requests[index] = l.target.request(method, path)
 	}
 	return func(index int64) time.Duration {
 		began := time.Now()
-		status, count, err := connection.ask(method, requests[int(index)%len(requests)])
-		l.bytes.Add(count)
-		if err != nil || status != 200 && status != 206 {
-			l.fail("%s %s: status %d, %v", method, l.paths[int(index)%len(requests)], status, err)
+		found, err := connection.ask(method, requests[int(index)%len(requests)])
+		l.bytes.Add(found.bytes)
+		if err != nil || found.status != 200 && found.status != 206 && found.status != 202 {
+			l.fail("%s %s: status %d, %v", method, l.paths[int(index)%len(requests)], found.status, err)
 		}
 		return time.Since(began)
 	}
@@ -108,10 +108,10 @@ func (l *load) caller() worker {
 	}
 	return func(index int64) time.Duration {
 		began := time.Now()
-		status, count, err := connection.ask("POST", requests[int(index)%len(requests)])
-		l.bytes.Add(count)
-		if err != nil || status != 200 {
-			l.fail("%s: status %d, %v", l.paths[int(index)%len(requests)], status, err)
+		found, err := connection.ask("POST", requests[int(index)%len(requests)])
+		l.bytes.Add(found.bytes)
+		if err != nil || found.status != 200 {
+			l.fail("%s: status %d, %v", l.paths[int(index)%len(requests)], found.status, err)
 		}
 		return time.Since(began)
 	}

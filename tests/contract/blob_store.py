@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openecr.domain.errors import Unavailable
-from openecr.ports.blobs import BlobStore
+from openecr.domain.errors import ContentDamaged, Unavailable
+from openecr.ports.blobs import BlobStore, PartWriter
 
 LOCATION = "0" * 48
 CONTENT = bytes(range(256)) * 41
@@ -30,6 +30,11 @@ async def stored(store: BlobStore, where: str, *pieces: bytes) -> int:
     writer = await store.create_part(where)
     for piece in pieces:
         await writer.write(piece)
+    return await writer.finish()
+
+
+async def finished(writer: PartWriter, content: bytes) -> int:
+    await writer.write(content)
     return await writer.finish()
 
 
@@ -92,14 +97,15 @@ class BlobStoreContract:
 
     async def test_what_is_not_there_has_no_size_and_cannot_be_read(self, store: BlobStore) -> None:
         assert await store.size(LOCATION) is None
-        with pytest.raises(Unavailable):
+        with pytest.raises(ContentDamaged):
             await content_of(store, LOCATION, 0, 1)
 
     async def test_a_read_behind_the_end_is_told(self, store: BlobStore) -> None:
         await stored(store, LOCATION, b"abc")
 
-        with pytest.raises(Unavailable):
-            await content_of(store, LOCATION, 0, 4)
+        for start, stop in ((0, 4), (2, 4), (3, 4), (7, 9)):
+            with pytest.raises(ContentDamaged):
+                await content_of(store, LOCATION, start, stop)
 
     async def test_a_location_is_never_written_twice(self, store: BlobStore) -> None:
         await stored(store, LOCATION, b"first")
@@ -107,6 +113,33 @@ class BlobStoreContract:
         with pytest.raises(Unavailable):
             await stored(store, LOCATION, b"second")
         assert await content_of(store, LOCATION) == b"first"
+
+    @pytest.mark.parametrize("content", [b"", CONTENT, LARGE], ids=len)
+    async def test_what_is_aborted_takes_nothing_of_somebody_else_along(
+        self, store: BlobStore, content: bytes
+    ) -> None:
+        await stored(store, LOCATION, b"first")
+
+        writer = await store.create_part(LOCATION)
+        with pytest.raises(Unavailable):
+            await finished(writer, content)
+        await writer.abort()
+        await (await store.create_part(LOCATION)).abort()
+
+        assert await content_of(store, LOCATION) == b"first"
+
+    async def test_a_copy_is_there_when_it_is_finished(self, store: BlobStore) -> None:
+        for number, ends in enumerate((True, False)):
+            writer = await store.create_copy(location(number))
+            await writer.write(LARGE)
+            assert await store.size(location(number)) is None
+            if ends:
+                assert await writer.finish() == len(LARGE)
+            else:
+                await writer.abort()
+
+        assert await everything(store) == [location(0)]
+        assert await content_of(store, location(0)) == LARGE
 
     @pytest.mark.parametrize("content", [b"", CONTENT, LARGE], ids=len)
     async def test_an_aborted_part_leaves_nothing(self, store: BlobStore, content: bytes) -> None:
@@ -153,7 +186,7 @@ class BlobStoreContract:
         await stored(store, location(1), CONTENT)
         await stored(store, location(2), CONTENT)
 
-        await store.remove([location(1), location(3)])
+        assert not await store.remove([location(1), location(3)])
         await store.remove([location(1)])
         await store.remove([])
 

@@ -111,41 +111,83 @@ class PostgresServer:
         await engine.dispose()
 
 
+class Cluster:
+    """The programs of a server, and the folder that they work in: data, socket, log."""
+
+    def __init__(self, folder: Path) -> None:
+        """Skips where PostgreSQL is not installed."""
+        self.folder = folder
+        self.data = folder / "data"
+        self._user = _unprivileged_user()
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs."""
+        subprocess.run(
+            [require_tool(program, package="postgresql"), *arguments],
+            check=True,
+            cwd=self.folder,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+        )
+
+    def make(self) -> None:
+        """Make an empty one."""
+        self.run("initdb", "-D", str(self.data), "-U", "openecr", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def copy(self, of: Path) -> None:
+        """Make one that follows the server whose socket is in that folder, and takes no changes."""
+        self.run(
+            "pg_basebackup", "-h", str(of), "-U", "openecr", "-D", str(self.data), "-R", "-c", "fast", "-N"
+        )
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Put a private file beside the data."""
+        path = self.data / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if self._user is not None:
+            shutil.chown(path, self._user)
+
+    def start(self, options: str = "") -> PostgresServer:
+        """Start it."""
+        options = f"-k {self.folder} {_SERVER_OPTIONS} {options}"
+        log = str(self.folder / "log")
+        self.run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-o", options, "start")
+        version = int((self.data / "PG_VERSION").read_text().split(".")[0])
+        return PostgresServer(socket_folder=self.folder, version=version)
+
+    def promote(self) -> None:
+        """Let it take changes."""
+        self.run("pg_ctl", "-D", str(self.data), "-w", "promote")
+
+    def stop(self) -> None:
+        """Stop it, if it runs, as a kill would."""
+        if (self.data / "postmaster.pid").exists():
+            self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Give a folder for a server, and stop the server that was started there."""
+    # Not below pytest's folder: the path of a Unix socket holds about a hundred characters.
+    with tempfile.TemporaryDirectory(prefix="openecr-pg-") as text:
+        found = Cluster(Path(text))
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Start a server on a Unix socket, and stop it. Skips where PostgreSQL is not installed."""
-    initdb, pg_ctl = (
-        require_tool("initdb", package="postgresql"),
-        require_tool("pg_ctl", package="postgresql"),
-    )
-    # Not below pytest's folder: the path of a Unix socket holds about a hundred characters.
-    with tempfile.TemporaryDirectory(prefix="openecr-pg-") as text:
-        folder = Path(text)
-        user = _unprivileged_user()
-        if user is not None:
-            shutil.chown(folder, user)
-        data = folder / "data"
-        environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-
-        def run(*command: str) -> None:
-            subprocess.run(
-                command,
-                check=True,
-                cwd=folder,
-                env=environment,
-                user=user,
-                stdout=subprocess.DEVNULL,
-                timeout=60,
-            )
-
-        run(initdb, "-D", str(data), "-U", "openecr", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-k {folder} {_SERVER_OPTIONS}"
-        run(pg_ctl, "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
-        try:
-            version = int((data / "PG_VERSION").read_text().split(".")[0])
-            yield PostgresServer(socket_folder=folder, version=version)
-        finally:
-            run(pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
+    with cluster() as found:
+        found.make()
+        yield found.start()
 
 
 def _unprivileged_user() -> str | None:

@@ -153,6 +153,7 @@ class Gallery:
                     location=str(wanted),
                     header=None,
                     sealed_key=None,
+                    checked={str(wanted)},
                     now=NOW,
                 )
                 blobs.link(connection, repository_id, wanted, content.blob_id, grace_until=NOW)

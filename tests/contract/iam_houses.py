@@ -40,6 +40,7 @@ class IamHouse:
     def __init__(self, databases: Databases, **limits: int) -> None:
         self.database = databases.metadata
         self.clock = MovableClock(NOW)
+        self.activity = databases.activity
         self.uses = AccessKeyUses(database=databases.activity)
         self.iam = Iam(
             database=self.database,

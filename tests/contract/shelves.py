@@ -18,6 +18,7 @@ from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys
 from openecr.application.images import Images, PutImage, PutRules
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.application.uploads import FinishRules, Uploads
@@ -113,14 +114,16 @@ class Shelf:
         self.limits = limits
         self.keys = MasterKeyRing({1: b"k" * MASTER_KEY_BYTES})
         self.data_keys = DataKeys(keys=self.keys, ids=SystemIds(), encrypts=encrypts)
-        self.contents = Contents(store=self.store, data_keys=self.data_keys)
+        self.contents = self.contents_of(self.store)
         self.repositories = Repositories(database=self.database, clock=self.clock, limits=limits)
         self.settings = AccountSettings(database=self.database)
+        self.losses = Losses(database=self.database, store=self.store, contents=self.contents)
         self.uploads = self.another_process()
         self.blobs = Blobs(
             database=self.database,
             contents=self.contents,
             keyed=keyed_blobs_of(self.database, self.keys, self.clock),
+            losses=self.losses,
             keys=self.keys,
             clock=self.clock,
             limits=limits,
@@ -144,6 +147,10 @@ class Shelf:
         )
         self.grant = grant_for("app")
 
+    def contents_of(self, store: BlobStore) -> Contents:
+        """Another process's."""
+        return Contents(store=store, data_keys=self.data_keys)
+
     def another_process(self) -> Uploads:
         """Uploads that remember nothing of these."""
         return Uploads(
@@ -152,6 +159,7 @@ class Shelf:
             contents=self.contents,
             data_keys=self.data_keys,
             keyed=keyed_blobs_of(self.database, self.keys, self.clock),
+            losses=self.losses,
             clock=self.clock,
             ids=SystemIds(),
             limits=self.limits,

@@ -30,6 +30,7 @@ from openecr.store.connections import Connection
 from openecr.store.database import Database, T, Work
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
+from tests.contract.failing_databases import FailingOnce
 from tests.contract.galleries import CONTEXT, NOW
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
@@ -142,6 +143,19 @@ async def test_a_record_commits_with_its_effect(house: House) -> None:
     assert made.is_stored
 
 
+async def test_a_record_of_a_run_that_was_undone_does_not_count(house: House) -> None:
+    """PostgreSQL runs a unit again that it could not serialize, and the second run may fail, or find nothing to do."""
+
+    def fail(connection: Connection) -> None:
+        raise RepositoryNotFound(repository_name="app", registry_id=ACCOUNT)
+
+    made = record(1, call=PUSH)
+    await house.metadata.write(audited(grant_of(made), put))
+    with pytest.raises(RepositoryNotFound):
+        await house.metadata.write(audited(grant_of(made), fail))
+    assert not made.is_stored
+
+
 async def test_a_unit_that_fails_leaves_neither(house: House) -> None:
     def fail(connection: Connection) -> None:
         put(connection)
@@ -204,29 +218,6 @@ async def test_pushes_are_found_before_and_after_they_are_taken_to_the_trail(hou
     assert await house.ids() == ["request-3", "request-2", "request-1"]
     assert await pending(house.metadata) == []
     assert len(b"".join(house.lines).splitlines()) == 3
-
-
-class FailingOnce:
-    """A database whose next write is lost: its work is not done."""
-
-    def __init__(self, database: Database, error: Exception) -> None:
-        self._database = database
-        self._error: Exception | None = error
-
-    async def read(self, work: Work[T]) -> T:
-        return await self._database.read(work)
-
-    async def scan(self, work: Work[T]) -> T:
-        return await self._database.scan(work)
-
-    async def write(self, work: Work[T]) -> T:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        return await self._database.write(work)
-
-    async def close(self) -> None:
-        raise NotImplementedError
 
 
 async def test_what_was_taken_but_not_removed_when_the_server_died_is_taken_again_and_is_there_once(

@@ -397,6 +397,7 @@ def link_opener() -> Blobs:
         database=nothing,  # type: ignore[arg-type] # as told
         contents=nothing,  # type: ignore[arg-type] # as told
         keyed=nothing,  # type: ignore[arg-type] # as told
+        losses=nothing,  # type: ignore[arg-type] # as told
         keys=KEYS,
         clock=MovableClock(NOW),
         limits=NO_GRACE,

@@ -1,6 +1,8 @@
 """Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Collection as Group
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,11 @@ from sqlalchemy import Table, delete
 
 from openecr.application.collection import Collection
 from openecr.application.images import PutRules
+from openecr.domain.accounts import KeyUse
 from openecr.domain.digests import Digest
 from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import BlobStore
+from openecr.store import access_key_uses
 from openecr.store.connections import ConstraintViolated
 from openecr.store.statements import Statement
 from openecr.store.tables import BLOBS, IMAGES, LINKS, REPOSITORIES, UPLOADS
@@ -123,6 +128,64 @@ async def test_needed_links_never_hide_those_that_may_go(shelf: Shelf, small_ste
 
     assert steps >= 15 // 4
     assert await shelf.blobs.find(shelf.grant, Digest.of(b"loose")) is None
+
+
+class RememberingBlobStore(FaultyBlobStore):
+    """Remembers what it was told to remove, call by call."""
+
+    def __init__(self, store: BlobStore) -> None:
+        super().__init__(store)
+        self.removed: list[Sequence[str]] = []
+
+    async def remove(self, locations: Sequence[str]) -> Group[str]:
+        self.removed.append(locations)
+        return await super().remove(locations)
+
+
+async def test_bytes_go_folder_by_folder_in_bounded_steps(shelf: Shelf) -> None:
+    store = RememberingBlobStore(shelf.store)
+    shelf.collection = Collection(
+        database=shelf.database,
+        activity=shelf.activity,
+        blobs=store,
+        clock=shelf.clock,
+        limits=shelf.limits,
+        step_rows=3,
+    )
+    for number in range(10):
+        await shelf.push(b"loose %d" % number)
+
+    await shelf.collect_everything()
+
+    locations = [each for some in store.removed for each in some]
+    assert [len(some) for some in store.removed] == [3, 3, 3, 1]
+    assert locations == sorted(locations)
+    assert await shelf.locations() == set()
+    assert await shelf.rows(ALL_DOOMED) == []
+
+
+async def test_bytes_that_would_not_go_keep_no_others_and_are_tried_again(shelf: Shelf) -> None:
+    blobs = [await shelf.push(b"loose %d" % number) for number in range(3)]
+    in_the_way = shelf.files.path(blobs[0].location)
+    assert in_the_way is not None
+    in_the_way.unlink()
+    in_the_way.mkdir()  # no file, which cannot be unlinked
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+    await shelf.collection.collect()
+    shelf.clock.move(seconds=LIMITS.doomed_seconds)
+
+    await shelf.collection.collect()
+
+    assert [row[0] for row in await shelf.rows(ALL_DOOMED)] == [blobs[0].location]
+    assert await shelf.locations() == {blobs[0].location}
+    assert await shelf.collection.remove_doomed() is False, "it has time until later"
+    shelf.clock.move(seconds=3600)
+    with pytest.raises(Unavailable):
+        await shelf.collection.remove_doomed()
+    in_the_way.rmdir()
+    shelf.clock.move(seconds=3600)
+    assert await shelf.collection.remove_doomed() is True
+    assert await shelf.rows(ALL_DOOMED) == []
 
 
 async def test_a_step_that_changes_nothing_ends(shelf: Shelf) -> None:
@@ -255,6 +318,17 @@ async def test_pull_times_go_with_their_images_and_with_deleted_repositories(
     await shelf.repositories.delete(shelf.grant, force=True)
     await shelf.collection.collect()
     assert await shelf.pulled() == {elsewhere.id}
+
+
+async def test_uses_of_keys_that_are_gone_go_too(shelf: Shelf, small_steps: None) -> None:
+    """Another process may write one after the key was deleted."""
+    uses = {f"AKIA{number}": KeyUse(used_at=1, service="ecr", region="r") for number in range(8)}
+    await shelf.activity.write(lambda connection: access_key_uses.put(connection, uses))
+
+    await shelf.collection.collect()
+
+    for key_id in uses:
+        assert await shelf.activity.read(partial(access_key_uses.find, access_key_id=key_id)) is None
 
 
 @pytest.mark.parametrize("table", [BLOBS, LINKS, IMAGES, REPOSITORIES, UPLOADS], ids=lambda table: table.name)

@@ -82,9 +82,18 @@ async def arrived(target: "asyncpg.Connection[asyncpg.Record]", table: Table) ->
     return sorted((tuple(row) for row in found), key=repr)
 
 
+async def analyzed(url: str) -> int:
+    target = await asyncpg.connect(url)
+    found = int(await target.fetchval("SELECT count(*) FROM pg_stats WHERE schemaname = 'public'"))
+    await target.close()
+    return found
+
+
 async def test_every_row_of_every_table_arrives_as_it_was(files: tuple[Path, Path], url: str) -> None:
-    counts = await copy_to_postgresql(*files, url)
-    assert counts == {table.name: _ROWS for table in _TABLES}
+    copied = await copy_to_postgresql(*files, url)
+    assert copied.mended == {}
+    assert await analyzed(url) > 0
+    assert copied.counts == {table.name: _ROWS for table in _TABLES}
     target = await asyncpg.connect(url)
     for path, schema in zip(files, SCHEMAS.values(), strict=True):
         raw = connect(path, writes=False)
@@ -122,11 +131,25 @@ async def test_a_database_that_holds_a_row_is_refused(files: tuple[Path, Path], 
     await target.close()
 
 
+async def test_a_text_that_postgresql_does_not_keep_is_mended_and_told(
+    files: tuple[Path, Path], url: str
+) -> None:
+    raw = connect(files[1], writes=True)
+    raw.execute("UPDATE access_key_uses SET service = 'a' || char(0) || 'b'")
+    raw.close()
+    copied = await copy_to_postgresql(*files, url)
+    assert copied.mended == {"access_key_uses.service": _ROWS}
+    target = await asyncpg.connect(url)
+    found = await target.fetch("SELECT DISTINCT service FROM access_key_uses")
+    assert [row[0] for row in found] == ["a\N{REPLACEMENT CHARACTER}b"]
+    await target.close()
+
+
 async def test_what_postgresql_refuses_leaves_nothing(files: tuple[Path, Path], url: str) -> None:
     raw = connect(files[1], writes=True)  # among the last that are copied
-    raw.execute("UPDATE access_key_uses SET service = 'a' || char(0)")
+    raw.execute("UPDATE access_key_uses SET service = CAST(x'ff' AS TEXT)")
     raw.close()
-    with pytest.raises(CannotStart, match=r"nothing was copied: .*invalid byte sequence"):
+    with pytest.raises(CannotStart, match=r"nothing was copied: table access_key_uses: .*UTF-8"):
         await copy_to_postgresql(*files, url)
     target = await asyncpg.connect(url)
     assert [await arrived(target, table) for table in _TABLES] == [[]] * len(_TABLES)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Select, delete, insert, select
 
 import openecr.store
+from openecr.domain.errors import InvalidParameter
 from openecr.store.connections import Connection, ConstraintViolated, Row
 from openecr.store.database import Database, DatabaseFailed
 from openecr.store.dialects import as_list
@@ -37,6 +38,7 @@ from tests.contract.questions import (
     value_of,
 )
 
+NUL = "a\0b"
 ADD_ACCOUNT = Statement(insert(ACCOUNTS), columns=("account_id", "created_at"))
 ADD_KEY = Statement(
     insert(ACCESS_KEYS),
@@ -472,3 +474,17 @@ async def test_closing_lets_what_was_asked_finish_and_refuses_the_rest(database:
         with pytest.raises(DatabaseFailed):
             await verb(names)
     await database.close()
+
+
+async def test_a_text_with_nul_is_bad_input_wherever_it_is_bound(database: Database) -> None:
+    asking: list[Callable[[Connection], object]] = [
+        adding(NUL),
+        adding("a", NUL),
+        value_of(NUL),
+        lambda connection: connection.fetch_all(LIST_NAMED, names=as_list(["a", NUL])),
+    ]
+    for run in (database.read, database.scan, database.write):
+        for ask in asking:
+            with pytest.raises(InvalidParameter):
+                await run(ask)
+    assert await database.read(names) == []

@@ -216,7 +216,7 @@ async def test_every_change_makes_every_cache_look_again(house: IamHouse, change
     before, elsewhere = await house.epoch(), await house.epoch(OTHER_ACCOUNT)
     await CHANGES[change](house, await _on(house))
     assert before is not None
-    assert await house.epoch() == before + 1
+    assert (await house.epoch() or 0) > before
     assert await house.epoch(OTHER_ACCOUNT) == elsewhere
 
 

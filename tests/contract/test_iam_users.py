@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openecr.application.access_key_uses import NOTES_MAX
+from openecr.application.access_key_uses import NOTES_MAX, AccessKeyUses
 from openecr.application.iam.access_keys import NewKey
 from openecr.domain.accounts import KeyOwner, KeyStatus, KeyUse
 from openecr.domain.callers import User
@@ -269,6 +269,20 @@ async def test_a_use_during_a_flush_is_not_lost(house: IamHouse) -> None:
     assert found == KeyUse(used_at=NOW + 1, service="ecr", region="eu-west-1")
 
 
+async def test_the_latest_use_counts_whichever_process_writes_last(house: IamHouse) -> None:
+    await house.make_user("alice")
+    key = await new_key(house, "alice")
+    key_id = key.owned.key.access_key_id
+    other = AccessKeyUses(database=house.activity)
+    house.uses.record(outcome(key, "sts:GetCallerIdentity"))
+    other.record(outcome(key, "ecr:PutImage", at=NOW + 1))
+    await other.flush()
+    expected = KeyUse(used_at=NOW + 1, service="ecr", region="eu-west-1")
+    assert await house.uses.find(key_id) == expected
+    await house.uses.flush()
+    assert await house.uses.find(key_id) == expected
+
+
 async def test_the_use_of_a_deleted_key_is_forgotten(house: IamHouse) -> None:
     await house.make_user("alice")
     for _ in range(2):
@@ -321,7 +335,7 @@ async def test_users_come_and_go(house: IamHouse) -> None:
     assert [user.name for user in (*page.items, *rest.items)] == ["Alice", "bob"]
     assert list(groups.items) == [group]
     assert epoch is not None
-    assert await house.epoch() == epoch + 1, "nothing changed when a member was added again"
+    assert (await house.epoch() or 0) > epoch, "nothing changed when a member was added again"
 
 
 async def test_a_user_is_in_so_many_groups_and_no_more(databases: Databases) -> None:

@@ -370,6 +370,22 @@ async def test_of_several_tags_one_that_is_immutable_stops_them_all(gallery: Gal
     assert await gallery.everything() == {digest(IMAGE): ("v1",), digest(OTHER): ("latest", "new", "v2")}
 
 
+@pytest.mark.parametrize("rules", PutRules)
+async def test_a_push_that_was_authorized_before_its_tag_became_immutable_does_not_move_it(
+    gallery: Gallery, rules: PutRules
+) -> None:
+    await gallery.push(IMAGE, "v1", "latest")
+    authorized = gallery.grant
+    await gallery.change(
+        TagMutabilitySetting(mode=TagMutability.IMMUTABLE_WITH_EXCLUSION, exclusion_filters=("v*",))
+    )
+    gallery.grant = authorized
+    with pytest.raises(ImageTagAlreadyExists):
+        await gallery.push(OTHER, "latest", rules=rules)
+    await gallery.push(OTHER, "v1", rules=rules)
+    assert await gallery.everything() == {digest(IMAGE): ("latest",), digest(OTHER): ("v1",)}
+
+
 async def test_what_is_missing_is_told_before_immutability(gallery: Gallery) -> None:
     await gallery.change(IMMUTABLE)
     await gallery.push(IMAGE, "v1")

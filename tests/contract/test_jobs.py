@@ -56,14 +56,16 @@ async def listed(database: Database) -> list[JobStatus]:
     return list(await database.scan(lambda connection: jobs.list_after(connection, after=0, limit=100)))
 
 
-async def is_due(database: Database, now: int) -> bool:
-    return await database.read(lambda connection: jobs.is_due(connection, KINDS, now=now))
+async def is_due(database: Database, now: int, *kinds: str) -> bool:
+    return await database.read(lambda connection: jobs.is_due(connection, kinds or KINDS, now=now))
 
 
 async def test_a_job_is_claimed_once_and_gone_when_it_is_done(database: Database) -> None:
     assert not await is_due(database, 0)
     assert await enqueue(database)
     assert await is_due(database, 0)
+
+    assert not await is_due(database, 0, "of another release")
 
     (job,) = await claim(database)
     assert (job.kind, job.payload, job.attempts) == ("a", {"of": "a"}, 1)

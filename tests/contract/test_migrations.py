@@ -1,7 +1,9 @@
 """Migrations make the very schema that the tables describe, on both engines, whole or not at all."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import openecr.store.migrations
 from openecr.domain.errors import CannotStart
-from openecr.store.migrating import TREES, migrate, migrate_sqlite, version_table
+from openecr.store import partitions
+from openecr.store.migrating import TREES, migrate, migrate_sqlite, oldest_compatible, reach, version_table
+from openecr.store.partitions import part_name
 from openecr.store.schema import SCHEMAS
 from tests.contract.databases import PostgresServer, migrate_postgresql
 
 VERSION_TABLES = {version_table(tree) for tree in TREES}
+PARTS = {
+    part_name(table, number) for table in ("uploads", "upload_parts") for number in range(partitions.PARTS)
+}
 
 # What PostgreSQL says of its schema: columns with type, collation and default, constraints and indexes.
 CATALOGUE = """
@@ -61,6 +69,54 @@ def empty_database(postgres: PostgresServer) -> Iterator[str]:
     postgres.create("empty")
     yield postgres.url("empty")
     postgres.drop("empty")
+
+
+# --- the promise to the last release ---------------------------------------------------------------------------------
+
+_GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "migrations.json").read_text())
+"""The last release, the newest migrations that it has, and what its migrations are."""
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_servers_of_the_last_release_may_start_on_the_newest_schema(tree: str) -> None:
+    released = _GOLDEN["heads"][tree]
+    assert oldest_compatible(tree) <= released, (
+        f"let every migration of {tree} after {released} leave what the last release needs, and say so: "
+        f'oldest_compatible = "{released}"'
+    )
+
+
+def test_released_migrations_are_never_changed() -> None:
+    folder = Path(openecr.store.migrations.__file__).parent
+    for name, expected in _GOLDEN["sha256"].items():
+        tree, _, file = name.partition("/")
+        assert sha256((folder / tree / "versions" / file).read_bytes()).hexdigest() == expected, name
+
+
+def test_the_last_release_is_the_one_whose_data_folder_was_kept_last() -> None:
+    """A release writes its heads, and the hashes of its migrations, into the golden file."""
+    folders = Path(__file__).parents[1] / "fixtures" / "data-folders"
+    versions = [path.name.removesuffix(".tar.gz") for path in folders.glob("*.tar.gz")]
+    assert max(versions, key=lambda version: [*map(int, version.split("."))]) == _GOLDEN["release"]
+    hashed = [name.partition("/") for name in _GOLDEN["sha256"]]
+    for tree, head in _GOLDEN["heads"].items():
+        assert max(file[:4] for of, _, file in hashed if of == tree) == head
+
+
+@pytest.mark.parametrize(
+    ("promises", "oldest"),
+    [
+        ([("3", "3"), ("2", "2"), ("1", "1")], "3"),
+        ([("3", "1"), ("2", "1"), ("1", "1")], "1"),
+        ([("3", "2"), ("2", "1"), ("1", "1")], "2"),
+        ([("3", "1"), ("2", "2"), ("1", "1")], "2"),
+        ([("3", "3"), ("2", "1"), ("1", "1")], "3"),
+    ],
+)
+def test_a_promise_reaches_as_far_back_as_that_of_every_later_migration(
+    promises: list[tuple[str, str]], oldest: str
+) -> None:
+    assert reach(promises) == oldest
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -140,6 +196,14 @@ def test_a_folder_with_a_percent_sign_is_a_folder(tmp_path: Path) -> None:
     assert schema_of(files_in(folder)[0])
 
 
+def is_declared(item: object, _: str | None, kind: str, *__: object) -> bool:
+    """A reference to a partitioned table is one to each of its parts as well."""
+    if kind != "foreign_key_constraint":
+        return True
+    assert isinstance(item, sqlalchemy.ForeignKeyConstraint)
+    return item.elements[0].target_fullname.partition(".")[0] not in PARTS
+
+
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
@@ -175,7 +239,10 @@ async def test_on_postgresql_alembic_finds_nothing_left_to_do(postgres_url: str)
             }
             options = {
                 "version_table": version_table(tree),
-                "include_name": lambda name, kind, _, others=others: kind != "table" or name not in others,
+                "include_object": is_declared,
+                "include_name": lambda name, kind, _, others=others: (
+                    kind != "table" or name not in others | PARTS
+                ),
             }
             found += compare_metadata(MigrationContext.configure(connection, opts=options), schema)
         return found

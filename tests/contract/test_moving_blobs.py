@@ -8,6 +8,7 @@ import pytest
 from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.blobs.moving import MovingBlobStore
+from openecr.adapters.blobs.part_writer import BATCH_BYTES
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.testing.faults import FaultyBlobStore
@@ -72,6 +73,50 @@ async def test_a_copy_that_fails_is_told_and_tried_by_the_next_run(
     assert await content_of(new, location(1)) == CONTENT
 
 
+async def test_a_copy_is_not_there_before_it_is_whole(old: FileBlobStore, new: FileBlobStore) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), CONTENT)
+    copy = await new.create_copy(location(1))
+    await copy.write(CONTENT[: len(CONTENT) // 2] + b"\0" * BATCH_BYTES)
+    await copy.write(b"\0" * BATCH_BYTES)  # the first batch is on its way to the disk
+
+    assert await new.size(location(1)) is None
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1)) == CONTENT
+    assert await everything(new) == []
+
+    await copy.abort()
+    assert await everything(moving) == [location(1)]
+    assert [path for path in new._root.glob("*/*") if path.is_file()] == []
+
+
+async def test_a_copy_that_somebody_else_made_stays(old: FileBlobStore, new: FileBlobStore) -> None:
+    await stored(old, location(1), CONTENT)
+    slow = await new.create_copy(location(1))
+    await slow.write(CONTENT)
+
+    assert (await copied(old, new)).copied == 1
+    with pytest.raises(Unavailable):
+        await slow.finish()
+    await slow.abort()
+
+    assert await content_of(new, location(1)) == CONTENT
+
+
+async def test_half_a_blob_in_the_new_store_hides_no_whole_one(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), CONTENT)
+    await stored(new, location(1), CONTENT[:100])
+
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1)) == CONTENT
+    path = moving.path(location(1))
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+
+
 class _Forgetful(FileBlobStore):
     """A disk that gives back other bytes than it was given."""
 
@@ -111,6 +156,37 @@ async def test_while_blobs_move_each_is_found_where_it_is(old: FileBlobStore, ne
     assert await everything(moving) == []
     with pytest.raises(Unavailable):
         await content_of(moving, location(1), 0, 1)
+
+
+async def test_servers_at_two_steps_of_a_move_see_and_remove_what_the_others_took(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    steps = [MovingBlobStore(old, new), MovingBlobStore(new, old)]
+    places = [location(number) for number in range(2)]
+    for store, where in zip(steps, places, strict=True):
+        await stored(store, where, CONTENT)
+    assert (await everything(old), await everything(new)) == ([places[0]], [places[1]])
+
+    for store in steps:
+        for where in places:
+            assert await content_of(store, where) == CONTENT
+        assert await everything(store) == sorted(places)
+    await steps[0].remove(places)
+
+    assert await everything(steps[1]) == []
+
+
+async def test_copies_that_were_given_up_are_removed_after_their_time(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    begun = await new.create_copy(location(1))
+    for _ in range(3):
+        await begun.write(b"x" * BATCH_BYTES)  # the first of them is on disk by now
+
+    assert await new.end_leftovers(begun_before=0) == 0
+    assert await MovingBlobStore(new, old).end_leftovers(begun_before=2**60) == 1
+    assert [path for path in new._root.glob("*/*") if path.is_file()] == []
+    await begun.abort()
 
 
 async def test_an_upload_that_began_before_the_move_ends_after_it(

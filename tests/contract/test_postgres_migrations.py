@@ -16,6 +16,7 @@ from openecr.store.postgres_migrating import (
     examine_postgresql,
     migrate_postgresql,
     prepare_postgresql,
+    shuts_out_older,
 )
 from tests.contract.databases import PostgresServer
 
@@ -71,11 +72,13 @@ async def test_of_servers_that_start_together_on_an_empty_database_one_migrates(
 
 async def test_an_older_schema_is_migrated_only_when_asked_for(url: str) -> None:
     await make_old(url)
+    assert await shuts_out_older(url), "of long ago"
     with pytest.raises(CannotStart, match="run `openecr migrate`"):
         await prepare_postgresql(url, may_migrate=False)
     assert await examine_postgresql(url) is SchemaState.OLDER
     assert await prepare_postgresql(url, may_migrate=True) is SchemaState.OLDER
     assert await prepare_postgresql(url, may_migrate=False) is SchemaState.CURRENT
+    assert not await shuts_out_older(url)
 
 
 async def test_a_schema_that_lacks_one_tree_is_older(url: str) -> None:

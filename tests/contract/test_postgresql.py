@@ -1,14 +1,19 @@
 """What only PostgreSQL has to do to keep a database's promises."""
 
+import asyncio
 from contextlib import suppress
+from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.util import await_only
 
 from openecr.domain.errors import StorageFull, Unavailable
-from openecr.store.connections import Connection, ConstraintViolated
+from openecr.store import blobs, uploads
+from openecr.store.connections import Connection, ConstraintViolated, PostgresConnection
 from openecr.store.database import Database, Work
+from openecr.store.dialects import as_list
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.questions import ADD, SET, Meanwhile, adding, names, value_of
@@ -60,6 +65,60 @@ async def test_a_unit_that_never_can_be_serialized_is_given_up(
     with pytest.raises(Unavailable, match="busy"):
         await database.write(unit)
     assert await database.read(value_of("a")) == str(runs)
+
+
+async def test_units_that_run_again_do_so_one_at_a_time(only_postgresql: PostgresDatabase) -> None:
+    database = only_postgresql
+    first_time: set[int] = set()
+    running: set[int] = set()
+    most = 0
+
+    def unit(number: int) -> Work[None]:
+        def work(connection: Connection) -> None:
+            nonlocal most
+            if number not in first_time:
+                first_time.add(number)
+                raise asyncpg.SerializationError
+            running.add(number)
+            most = max(most, len(running))
+            for _ in range(3):
+                value_of("a")(connection)
+            running.discard(number)
+
+        return work
+
+    await asyncio.gather(*(database.write(unit(number)) for number in range(6)))
+
+    assert first_time == set(range(6))
+    assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "asked", "condition"),
+    [
+        (
+            blobs.LIST_HELD,
+            {"repository_id": 1, "digests": as_list(["a", "b"])},
+            "((repository_id = '1'::bigint) AND (digest = member.value)",
+        ),
+        (uploads.FIND, {"upload_id": "a"}, "(id = 'a'::text"),
+        (blobs.CLAIM, {"blob_ids": as_list([1, 2])}, "(id = ANY ($0))"),
+    ],
+    ids=["LIST_HELD", "FIND", "CLAIM"],
+)
+async def test_units_of_a_push_read_what_they_ask_for_and_nothing_beside(
+    only_postgresql: PostgresDatabase, statement: Statement, asked: dict[str, Any], condition: str
+) -> None:
+    """What is read beside, in a table that is still small, is in the way of all who write there."""
+    asking = statement.postgresql
+
+    def plan(connection: Connection) -> str:
+        assert isinstance(connection, PostgresConnection)
+        rows = await_only(connection.raw.fetch(f"EXPLAIN {asking.text}", *asking.bind(asked)))
+        return "\n".join(row[0] for row in rows)
+
+    found = await only_postgresql.write(plan)
+    assert f"Index Cond: {condition}" in found, found
 
 
 async def test_a_unit_that_loses_the_race_to_add_a_row_is_run_again_and_finds_it(

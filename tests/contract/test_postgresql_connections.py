@@ -11,7 +11,8 @@ from sqlalchemy.util import await_only
 from openecr.domain.errors import Unavailable
 from openecr.store.connections import Connection, PostgresConnection, Row
 from openecr.store.database import Database
-from openecr.store.postgres_pool import PostgresPool, RawConnection
+from openecr.store.postgres_connecting import Connector, RawConnection
+from openecr.store.postgres_pool import ConnectionLost, PostgresPool
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
@@ -205,10 +206,10 @@ async def test_a_read_finds_what_was_written_before_it_was_asked(pool: PostgresD
 
 async def test_a_question_that_cannot_be_asked_fails_alone(pool: PostgresDatabase) -> None:
     await pool.write(adding("a", "1"))
-    asked = ["a", "b", "a\0b", "c", "a"] * 4
+    asked = ["a", "b", "a\ud800b", "c", "a"] * 4
     answers = await asyncio.gather(*(pool.read(finding(name)) for name in asked), return_exceptions=True)
     for name, answer in zip(asked, answers, strict=True):
-        assert isinstance(answer, Exception) if "\0" in name else answer == ("1" if name == "a" else None)
+        assert isinstance(answer, Exception) if "\ud800" in name else answer == ("1" if name == "a" else None)
 
 
 async def test_who_asks_together_survives_the_end_of_the_connection_together(
@@ -272,7 +273,7 @@ def _first(row: Row | None) -> int:
 async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
     databases: object, postgres_url: str
 ) -> None:
-    pool = PostgresPool(postgres_url.replace("+asyncpg", ""), size=1, settings={})
+    pool = PostgresPool(Connector(postgres_url.replace("+asyncpg", "")), size=1, settings={})
     has_begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def hold(raw: RawConnection) -> None:
@@ -297,4 +298,20 @@ async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
     await holder
     assert await asyncio.wait_for(waiters[1], 20) == 1
     assert waiters[0].cancelled()
+    await pool.close()
+
+
+async def test_what_is_not_answered_in_time_is_not_asked_again(databases: object, postgres_url: str) -> None:
+    connector = Connector(postgres_url.replace("+asyncpg", ""))
+    pool = PostgresPool(connector, size=1, settings={}, command_seconds=0.2)
+    runs = 0
+
+    async def ask(raw: RawConnection) -> object:
+        nonlocal runs
+        runs += 1
+        return await raw.fetchval("SELECT pg_sleep(60)")
+
+    with pytest.raises(ConnectionLost):
+        await pool.use(ask)
+    assert runs == 1
     await pool.close()

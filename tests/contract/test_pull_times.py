@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from openecr.application.pull_times import NOTES_MAX
+from openecr.application.pull_times import NOTES_MAX, PullTimes
 from tests.contract.databases import Databases
 from tests.contract.galleries import NOW, Gallery, by_digest, by_tag, image_of
 
@@ -69,3 +69,16 @@ async def test_memory_for_pulls_is_bounded_and_known_images_go_on(gallery: Galle
     gallery.pull_times.record(NOTES_MAX + 1)
     gallery.pull_times.record(1)
     assert await gallery.pull_times.find([1, 2, NOTES_MAX + 1]) == {1: NOW + 5_000_000, 2: NOW}
+
+
+async def test_the_latest_pull_counts_whichever_process_writes_last(
+    gallery: Gallery, databases: Databases
+) -> None:
+    other = PullTimes(database=databases.activity, clock=gallery.clock)
+    gallery.pull_times.record(1)
+    gallery.clock.move(seconds=5)
+    other.record(1)
+    await other.flush()
+    assert await gallery.pull_times.find([1]) == {1: NOW + 5_000_000}
+    await gallery.pull_times.flush()
+    assert await gallery.pull_times.find([1]) == await other.find([1]) == {1: NOW + 5_000_000}

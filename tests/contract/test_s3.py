@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ from openecr.adapters.blobs.s3.reading import Reader
 from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import PartWriter
 from tests.contract.blob_store import content_of, everything, location, stored
-from tests.faulty_proxy import Fault, FaultyProxy, faulty_proxy, first_try_of_each
+from tests.faulty_proxy import Asked, Fault, FaultyProxy, error_answer, faulty_proxy, first_try_of_each
 from tests.s3_servers import SERVERS, S3Server
 
 MIB = 1024 * 1024
@@ -81,6 +80,16 @@ async def broken(server: S3Server, bucket: str, proxy: FaultyProxy) -> AsyncIter
     proxy.choose = None
     proxy.asked.clear()
     store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint, patience=PATIENCE))
+    yield store
+    proxy.choose = None
+    await store.close()
+
+
+@pytest.fixture
+async def refused(server: S3Server, bucket: str, proxy: FaultyProxy) -> AsyncIterator[S3BlobStore]:
+    """A store behind the proxy that has time."""
+    proxy.choose = None
+    store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint))
     yield store
     proxy.choose = None
     await store.close()
@@ -188,6 +197,38 @@ async def test_objects_are_listed_and_removed_a_page_at_a_time(server: S3Server,
     await store.close()
 
 
+@pytest.mark.parametrize("code", ["MissingContentMD5", "InvalidRequest", "InvalidDigest", "NotImplemented"])
+async def test_a_server_that_takes_no_list_is_asked_for_each(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy, code: str
+) -> None:
+    for where in (ONE, TWO):
+        await stored(store, where, b"x")
+    status = "501 Not Implemented" if code == "NotImplemented" else "400 Bad Request"
+    proxy.choose = lambda asked: error_answer(status, code) if asked.method == "POST" else None
+
+    assert not await refused.remove([ONE, TWO, THREE])
+
+    assert await everything(store) == []
+
+
+async def test_an_object_that_would_not_go_is_told_and_the_others_go(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
+) -> None:
+    for where in (ONE, TWO):
+        await stored(store, where, b"x")
+    denied = error_answer("403 Forbidden", "AccessDenied")
+
+    def choose(asked: Asked) -> bytes | None:
+        if asked.method == "POST":
+            return error_answer("501 Not Implemented", "NotImplemented")
+        return denied if asked.method == "DELETE" and ONE in asked.target else None
+
+    proxy.choose = choose
+
+    assert list(await refused.remove([ONE, TWO])) == [ONE]
+    assert await everything(store) == [ONE]
+
+
 async def test_a_prefix_keeps_two_stores_in_one_bucket_apart(server: S3Server, bucket: str) -> None:
     one, other = (S3BlobStore(server.options(bucket, prefix=prefix)) for prefix in ("one/", "other/deep/"))
     await stored(one, ONE, b"first")
@@ -222,6 +263,27 @@ async def test_whatever_fails_once_is_survived(
     leftovers = await broken.end_leftovers(begun_before=FOR_EVER)
     assert leftovers <= 2, "of both uploads the answer that gave the id may be lost"
     assert unfinished(server, bucket) == []
+
+
+async def test_a_call_that_may_take_long_is_not_given_up_over_a_short_silence(
+    server: S3Server, bucket: str, proxy: FaultyProxy
+) -> None:
+    patience = replace(PATIENCE, silence=1, attempt=20)
+    store = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint, patience=patience))
+    ends: list[str] = []
+
+    def choose(asked: Asked) -> None:
+        if asked.method == "POST" and "uploadId=" in asked.target:
+            ends.append(asked.target)
+            proxy.stopped.wait(2)  # longer than any other call may be silent
+
+    proxy.choose = choose
+
+    assert await written(store, ONE, LARGE) == len(LARGE)
+
+    assert len(ends) == 1
+    proxy.choose = None
+    await store.close()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +401,7 @@ async def test_an_answer_of_which_half_comes_is_none(
 
 
 @ON_ONE
-@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_HALFWAY])
+@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_HALFWAY, Fault.DRIP])
 async def test_a_server_that_hangs_takes_a_bounded_number_of_threads_and_gives_them_back(
     impatient: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy, fault: Fault
 ) -> None:
@@ -424,49 +486,3 @@ async def test_an_upload_that_is_cancelled_anywhere_leaves_nothing(
         assert await everything(store) == []
         assert unfinished(server, bucket) == []
     assert store._memory._room._value == 64
-
-
-# --- starting --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_bucket_that_may_be_used_is_proven_and_left_empty(store: S3BlobStore) -> None:
-    await store.prove()
-
-    assert await everything(store) == []
-
-
-async def test_a_bucket_that_is_not_there_is_told(server: S3Server) -> None:
-    store = S3BlobStore(server.options("no-such-bucket"))
-
-    with pytest.raises(Unavailable) as told:
-        await store.prove()
-    assert "NoSuchBucket" in told.value.context
-    await store.close()
-
-
-async def test_a_wrong_secret_is_told(server: S3Server, bucket: str) -> None:
-    store = S3BlobStore(replace(server.options(bucket), secret_access_key="another"))
-
-    with pytest.raises(Unavailable) as told:
-        await store.prove()
-    assert "SignatureDoesNotMatch" in told.value.context
-    await store.close()
-
-
-async def test_a_redirect_leads_to_the_bytes_and_to_a_range_of_them(server: S3Server, bucket: str) -> None:
-    store = S3BlobStore(server.options(bucket), redirect_seconds=60)
-    await written(store, ONE, SMALL)
-    url = await store.redirect(ONE)
-    assert url is not None
-
-    whole = await asyncio.to_thread(fetched, url, {})
-    part = await asyncio.to_thread(fetched, url, {"Range": "bytes=10-19"})
-
-    assert (whole, part) == (SMALL, SMALL[10:20])
-    await store.close()
-
-
-def fetched(url: str, headers: dict[str, str]) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
-        content: bytes = answer.read()
-        return content

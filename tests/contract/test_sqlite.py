@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import Select
 
 from openecr.domain.errors import StorageFull, Unavailable
-from openecr.store import access_keys, blobs, image_lists, images, repositories
+from openecr.store import access_keys, blobs, image_lists, images, repositories, sealing
 from openecr.store.connections import Connection, SqliteConnection
-from openecr.store.database import Database, DatabaseFailed
+from openecr.store.database import Database, DatabaseFailed, Work
 from openecr.store.sqlite import SqliteDatabase, connect
 from openecr.store.statements import Statement
 from tests.contract.databases import make_sqlite_template
@@ -238,15 +238,24 @@ HOT = {
 }
 
 
-@pytest.mark.parametrize("name", HOT)
-async def test_what_requests_ask_is_found_through_indexes(database: Database, name: str) -> None:
-    sql = HOT[name].sqlite_text
+def plan_of(statement: Statement) -> Work[list[str]]:
+    sql = statement.sqlite_text
     parameters = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
 
     def explain(connection: Connection) -> list[str]:
         return [row[3] for row in raw_of(connection).execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
 
-    plan = await database.read(explain)
+    return explain
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_what_requests_ask_is_found_through_indexes(database: Database, name: str) -> None:
+    plan = await database.read(plan_of(HOT[name]))
     assert plan
     scans = [step for step in plan if step.startswith("SCAN") and not step.startswith("SCAN json_each")]
     assert scans == []
+
+
+async def test_the_next_blob_in_clear_is_found_among_any_number_of_sealed_ones(database: Database) -> None:
+    (step,) = await database.read(plan_of(sealing.FIND_CLEAR))
+    assert "ix_blobs_clear" in step

@@ -1,6 +1,6 @@
 """Storage that fails in the middle of an upload loses nothing and leaves nothing, on both databases."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 import anyio
@@ -73,10 +73,11 @@ class _Pausing(FaultyBlobStore):
         self.is_removed = anyio.Event()
         self.may_go_on = anyio.Event()
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        await super().remove(locations)
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        stayed = await super().remove(locations)
         self.is_removed.set()
         await self.may_go_on.wait()
+        return stayed
 
 
 async def test_bytes_that_are_written_while_their_location_is_being_removed_go_too(

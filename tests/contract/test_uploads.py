@@ -280,6 +280,19 @@ async def test_an_upload_has_a_greatest_number_of_parts(databases: Databases, tm
     await shelf.files.close()
 
 
+async def test_an_upload_of_the_greatest_number_of_parts_ends(databases: Databases, tmp_path: Path) -> None:
+    shelf = await shelf_with(databases, tmp_path, layer_parts=2)
+    upload_id = await started(shelf, b"1")
+    with pytest.raises(UploadInterrupted):  # a part of a given length, of which nothing is kept
+        await shelf.uploads.append(shelf.grant, upload_id, interrupted_after(b"2"), length_bytes=9)
+    await shelf.uploads.append(shelf.grant, upload_id, chunks_of(b"2"))
+
+    blob = await shelf.uploads.finish(shelf.grant, upload_id, digests_of(b"12"))
+
+    assert await shelf.read(blob) == b"12"
+    await shelf.files.close()
+
+
 async def test_a_repository_has_a_greatest_number_of_open_uploads(
     databases: Databases, tmp_path: Path
 ) -> None:

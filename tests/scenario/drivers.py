@@ -167,18 +167,19 @@ class InProcessDriver:
         return found
 
     def lose(self, content: bytes) -> None:
-        """Take the bytes of a blob away behind the server's back, and let that be found out."""
+        """Take a blob's bytes away behind the server's back, wherever they are, and let that be found out."""
         self._portal.call(self._lose, sha256(content).hexdigest())
 
     async def _lose(self, encoded: str) -> None:
         scrubbing = self.server.parts.scrubbing
         blobs, _ = await self._stored()
-        (location,) = (location for location, digest in blobs.items() if digest == encoded)
-        await scrubbing._store.remove([location])
+        locations = [location for location, digest in blobs.items() if digest == encoded]
+        await scrubbing._store.remove(locations)
         report = ScrubReport()
         while await scrubbing.step(report):
             pass
-        assert report.lost == [f"sha256:{encoded}"]
+        assert f"sha256:{encoded}" in report.lost
+        assert locations
 
     async def _handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         path, _, query = target.partition("?")

@@ -7,21 +7,42 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from sqlalchemy import bindparam, select, update
 
-from tests.scenario.drivers import InProcessDriver, authorization
+from openecr.domain.blobs import StoredBlob
+from openecr.store.connections import Connection
+from openecr.store.scrubbing import list_stored
+from openecr.store.statements import Statement
+from openecr.store.tables import IMAGES, LINKS, MANIFESTS, REPOSITORIES
+from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization
 from tests.scenario.images import CONFIG_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
-from tests.scenario.kms_keys import KeyHouse
+from tests.scenario.kms_keys import KeyHouse, account, allow, deny
 
 EMPTY = b"{}"
+
+SPOIL_LINK = Statement(
+    update(LINKS)
+    .where(
+        LINKS.c.repository_id.in_(
+            select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("the_name"))
+        )
+    )
+    .values(sealed_key=b"no key")
+)
+SPOIL_MANIFEST = Statement(
+    update(MANIFESTS)
+    .where(MANIFESTS.c.image_id.in_(select(IMAGES.c.id).where(IMAGES.c.digest == bindparam("the_digest"))))
+    .values(content=b"no manifest")
+)
 
 
 class Keyed(Registry):
     """A repository under a key."""
 
-    def __init__(self, keys: KeyHouse, name: str, key: str | None) -> None:
+    def __init__(self, keys: KeyHouse, name: str, key: str | None, encryption: str = "KMS") -> None:
         self.ecr = keys.root("ecr")
         self.ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
-        kind: dict[str, str] = {"encryptionType": "KMS"} if key else {"encryptionType": "AES256"}
+        kind: dict[str, str] = {"encryptionType": encryption if key else "AES256"}
         self.ecr.create_repository(
             repositoryName=name, encryptionConfiguration=kind | ({"kmsKey": key} if key else {})
         )
@@ -38,8 +59,33 @@ class Keyed(Registry):
         return answer.body == image.manifest() and found == [image.config, image.layer]
 
     def mount(self, source: str, content: bytes) -> int:
-        """Ask for a blob of another repository; 201: it is there, 202: it is to be uploaded."""
-        return self.call("POST", f"/blobs/uploads/?mount={digest_of(content)}&from={source}").status
+        """Ask for a blob of another repository, or any; 201: it is there, 202: it is to be uploaded."""
+        named = f"&from={source}" if source else ""
+        return self.call("POST", f"/blobs/uploads/?mount={digest_of(content)}{named}").status
+
+
+def closed_to(name: str) -> dict[str, Any]:
+    """A statement of a key policy that keeps ECR from opening the content of repositories of a name."""
+    arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}"
+    return deny(
+        "kms:Decrypt", Principal="*", Condition={"StringLike": {"kms:EncryptionContext:aws:ecr:arn": arn}}
+    )
+
+
+def find_stored(driver: InProcessDriver, content: bytes) -> StoredBlob:
+    """The one blob of a content, as the server itself sees it."""
+
+    def look(connection: Connection) -> list[StoredBlob]:
+        return list_stored(connection, after=0, limit=1_000)
+
+    stored_blobs: list[StoredBlob] = driver.call(driver.server.parts.scrubbing._database.scan, look)
+    (found,) = (blob for blob in stored_blobs if str(blob.digest) == digest_of(content))
+    return found
+
+
+def is_whole(driver: InProcessDriver, content: bytes) -> bool:
+    """Let the server read all of a blob for itself. Raises Unavailable where it cannot."""
+    return driver.call(driver.server.parts.scrubbing._is_good, find_stored(driver, content))
 
 
 def kms_error(error: ClientError) -> tuple[str, str]:
@@ -253,3 +299,154 @@ def test_a_lost_blob_is_healed_for_all_who_share_it(open_house: KeyHouse) -> Non
 
     assert first.pulled(image, "v1")
     assert second.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
+
+
+def test_a_mount_says_of_a_blob_that_is_there_already_what_the_repository_has(open_house: KeyHouse) -> None:
+    """A repository may have a blob of its own beside the one that others share, and that may be lost."""
+    driver, keys = open_house.inside, open_house
+    key, image = keys.key(), SmallImage.named("held before it is mounted")
+    mine = allow("kms:*", Principal=account())
+    first, second = Keyed(keys, "before/first", key), Keyed(keys, "before/second", key)
+    first.push(image, "v1")
+    keys.put_policy(key, mine, closed_to("before/first"))
+    second.push(image, "v1")
+    keys.put_policy(key, mine)
+    assert second.mount("before/first", image.layer) == 201
+    assert second.pulled(image, "v1")
+    driver.lose(image.layer)
+    first.push_blob(image.layer)
+    assert first.pulled(image, "v1")
+
+    assert second.mount("before/first", image.layer) == 202
+    second.push_blob(image.layer)
+
+    assert second.pulled(image, "v1")
+    assert second.mount("before/first", image.layer) == 201
+
+
+def test_who_may_generate_no_data_keys_pulls_and_pushes_nothing(keys: KeyHouse) -> None:
+    """As in ECR: each push asks for kms:GenerateDataKey, each pull for kms:Decrypt."""
+    key, image, name = keys.key(), SmallImage.named("pulled and not pushed"), "no/pushes"
+    registry, mine = Keyed(keys, name, key), allow("kms:*", Principal=account())
+    registry.push(image, "v1")
+    where = registry.start_upload()
+    begun = registry.ecr.initiate_layer_upload(repositoryName=name)["uploadId"]
+
+    keys.put_policy(key, mine, deny("kms:GenerateDataKey*", Principal="*"))
+
+    for method, path in (
+        ("POST", "/blobs/uploads/"),
+        ("PATCH", where),
+        ("PUT", f"{where}?digest={digest_of(EMPTY)}"),
+        ("PUT", "/manifests/v2"),
+    ):
+        content = image.manifest() if "manifests" in path else EMPTY
+        answer = registry.call(method, path, content, content_type=MANIFEST_TYPE)
+        assert error_of(answer)[:2] == (403, "DENIED"), path
+        assert "kms:GenerateDataKey" in error_of(answer)[2]
+    part = {"uploadId": begun, "partFirstByte": 0, "partLastByte": 1, "layerPartBlob": EMPTY}
+    for call, given in (
+        (registry.ecr.initiate_layer_upload, {}),
+        (registry.ecr.upload_layer_part, part),
+        (registry.ecr.put_image, {"imageManifest": image.manifest().decode(), "imageTag": "v2"}),
+    ):
+        with pytest.raises(ClientError) as raised:
+            call(repositoryName=name, **given)
+        assert kms_error(raised.value) == ("KmsException", "AccessDeniedException")
+    assert registry.pulled(image, "v1")
+    keys.put_policy(key, mine)
+    registry.push(image, "v2")
+
+
+def test_the_types_of_encryption_share_nothing_under_one_key(keys: KeyHouse) -> None:
+    key, image = keys.key(), SmallImage.named("one layer or two")
+    first, second = Keyed(keys, "types/one", key), Keyed(keys, "types/two", key, "KMS_DSSE")
+    third = Keyed(keys, "types/three", key, "KMS_DSSE")
+    first.push(image, "v1")
+    before = len(stored(keys))
+
+    assert second.mount("types/one", image.layer) == second.mount("", image.layer) == 202
+    second.push(image, "v1")
+
+    if isinstance(keys.driver, InProcessDriver):
+        assert len(stored(keys)) == before + 3, "a manifest and two blobs"
+    assert third.mount("types/two", image.layer) == third.mount("", image.config) == 201
+    third.push(image, "v1")
+    if isinstance(keys.driver, InProcessDriver):
+        assert len(stored(keys)) == before + 4, "a manifest"
+    for registry in (first, second, third):
+        assert registry.pulled(image, "v1")
+
+
+def test_a_source_that_cannot_be_read_keeps_no_mount_from_the_next_one(open_house: KeyHouse) -> None:
+    driver, keys = open_house.inside, open_house
+    key, image = keys.key(), SmallImage.named("spoilt in one place")
+    first, second = Keyed(keys, "spoilt/first", key), Keyed(keys, "spoilt/second", key)
+    target = Keyed(keys, "spoilt/third", key)
+    first.push_blob(image.layer)
+    assert second.mount("spoilt/first", image.layer) == 201
+
+    def spoil(connection: Connection) -> int:
+        return connection.execute(SPOIL_LINK, the_name="spoilt/first")
+
+    assert driver.call(driver.server.parts.scrubbing._database.write, spoil) == 1
+
+    assert target.mount("spoilt/first", image.layer) == 202
+    assert target.mount("", image.layer) == 201
+    assert target.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
+
+
+def test_content_is_shared_and_read_through_whoever_is_open_however_many_are_closed(
+    open_house: KeyHouse,
+) -> None:
+    driver, keys = open_house.inside, open_house
+    key, layer = keys.key(), b"held by many, most of them closed"
+    closed = [Keyed(keys, f"holders/closed-{number}", key) for number in range(12)]
+    last = Keyed(keys, "holders/open", key)
+    closed[0].push_blob(layer)
+    for registry in (*closed[1:], last):
+        assert registry.mount("holders/closed-0", layer) == 201
+    keys.put_policy(key, allow("kms:*", Principal=account()), closed_to("holders/closed-*"))
+    before = len(stored(keys))
+    new = Keyed(keys, "holders/zz-new", key)
+
+    new.push_blob(layer)
+
+    assert len(stored(keys)) == before
+    assert new.call("GET", f"/blobs/{digest_of(layer)}").body == layer
+    assert is_whole(driver, layer)
+
+
+def test_the_server_reads_for_itself_as_in_the_region_of_the_repository(open_house: KeyHouse) -> None:
+    keys, layer = open_house, b"of one region"
+    key = keys.key()
+    Keyed(keys, "regional/app", key).push_blob(layer)
+    elsewhere = {"StringNotEquals": {"aws:RequestedRegion": REGION}}
+
+    keys.put_policy(
+        key, allow("kms:*", Principal=account()), deny("kms:Decrypt", Principal="*", Condition=elsewhere)
+    )
+
+    assert is_whole(keys.inside, layer)
+
+
+def test_an_image_whose_manifest_does_not_open_keeps_no_other_back(open_house: KeyHouse) -> None:
+    driver, registry = open_house.inside, Keyed(open_house, "one/bad", open_house.key())
+    good, bad = (SmallImage.named(f"a {kind} one") for kind in ("good", "bad"))
+    registry.push(good, "good")
+    spoilt = registry.push(bad, "bad")
+
+    def spoil(connection: Connection) -> int:
+        return connection.execute(SPOIL_MANIFEST, the_digest=spoilt)
+
+    assert driver.call(driver.server.parts.scrubbing._database.write, spoil) == 1
+
+    ids = [{"imageTag": "bad"}, {"imageTag": "good"}]
+    got = registry.ecr.batch_get_image(repositoryName="one/bad", imageIds=ids)
+
+    assert [each["imageManifest"] for each in got["images"]] == [good.manifest().decode()]
+    (failure,) = got["failures"]
+    assert (failure["failureCode"], failure["imageId"]) == (
+        "KmsError",
+        {"imageTag": "bad", "imageDigest": spoilt},
+    )

@@ -1,14 +1,27 @@
 """Keys are made, named, used, rotated and let go, as boto3 does it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, update
 
+from openecr.domain.kms import KeyState
 from openecr.domain.kms_errors import CIPHERTEXT_DENIED
+from openecr.store import kms_grants, kms_keys
+from openecr.store.connections import Connection
+from openecr.store.kms_tables import KMS_MATERIALS
+from openecr.store.statements import Statement
 from tests.scenario.drivers import ACCOUNT, InProcessDriver
 from tests.scenario.kms_keys import CONTEXT, KeyHouse, refused
 
 DAY = 86_400
+
+AGE_MATERIALS = Statement(
+    update(KMS_MATERIALS)
+    .where(KMS_MATERIALS.c.key_id == bindparam("the_key"))
+    .values(created_at=bindparam("then"))
+)
 
 
 def test_a_key_encrypts_and_decrypts_under_its_context(keys: KeyHouse) -> None:
@@ -301,3 +314,50 @@ def test_a_key_is_of_one_region_alone(keys: KeyHouse) -> None:
 
     assert refused(elsewhere.describe_key, KeyId=key.rpartition("/")[2])[0] == "NotFoundException"
     assert refused(elsewhere.decrypt, CiphertextBlob=blob)[0] == "AccessDeniedException"
+
+
+def test_a_key_whose_deletion_has_begun_cannot_be_kept(open_house: KeyHouse) -> None:
+    """Its grants go first, a bounded number at a time: a key without some, or without material, would be there."""
+    kms, key, driver = open_house.root(), open_house.key(), open_house.inside
+    key_id, grantee = key.rpartition("/")[2], open_house.user()
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    made = kms.create_grant(KeyId=key, GranteePrincipal=grantee.arn, Operations=["Decrypt"])
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    parts, now = driver.server.parts, driver.server.clock.now()
+
+    def add_grants_and_let_its_time_come(connection: Connection) -> None:
+        found = kms_grants.find(connection, key_id, made["GrantId"])
+        assert found is not None
+        for number in range(500):
+            kms_grants.add(connection, replace(found, grant_id=f"{number:064x}"))
+        kms_keys.set_state(connection, key_id, KeyState.PENDING_DELETION, deletion_at=now)
+
+    driver.call(parts.scrubbing._database.write, add_grants_and_let_its_time_come)
+
+    assert driver.call(parts.kms.deletions._delete_some, key_id, now) is None, "there is more"
+    assert refused(kms.cancel_key_deletion, KeyId=key) == (
+        "KMSInvalidStateException",
+        f"{key} is being deleted.",
+    )
+    assert driver.call(parts.kms.deletions.delete_due) == 1
+    assert refused(kms.describe_key, KeyId=key)[0] == "NotFoundException"
+    assert refused(kms.decrypt, CiphertextBlob=blob) == ("AccessDeniedException", CIPHERTEXT_DENIED)
+
+
+def test_an_old_key_is_rotated_one_period_after_that_was_switched_on(open_house: KeyHouse) -> None:
+    """KMS API, EnableKeyRotation: the period counts from the day on which rotation was enabled."""
+    kms, key, driver = open_house.root(), open_house.key(), open_house.inside
+    key_id, parts = key.rpartition("/")[2], driver.server.parts
+    years_ago = driver.server.clock.now() - 1_000 * DAY * 1_000_000
+
+    def age(connection: Connection) -> int:
+        return connection.execute(AGE_MATERIALS, the_key=key_id, then=years_ago)
+
+    assert driver.call(parts.scrubbing._database.write, age) == 1
+
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=90)
+
+    assert driver.call(parts.kms.rotations.rotate_due) == 0
+    next_at = kms.get_key_rotation_status(KeyId=key)["NextRotationDate"].timestamp()
+    assert next_at == pytest.approx(driver.server.clock.now() / 1_000_000 + 90 * DAY, abs=1)
+    assert kms.list_key_rotations(KeyId=key)["Rotations"] == []

@@ -1,12 +1,17 @@
 """Repositories under keys of KMS: made with grants on the key, by whoever may, and deleted with them."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.scenario.drivers import ACCOUNT
+from openecr.domain.kms import KeyState
+from openecr.store import kms_grants, kms_keys
+from openecr.store.connections import Connection
+from tests.scenario.drivers import ACCOUNT, in_process_driver
 from tests.scenario.kms_keys import OTHER, KeyHouse, OwnUse, account, allow, deny, refused
 
 ECR = "ecr.us-east-1.amazonaws.com"
@@ -178,3 +183,79 @@ def test_what_is_encrypted_for_one_repository_opens_for_no_other(open_house: Key
     _, blob = OwnUse(driver, "one", key).generate()
 
     assert OwnUse(driver, "other", key).failure(blob) == "InvalidCiphertextException"
+
+
+def test_what_a_former_repository_of_the_name_has_left_opens_nothing(keys: KeyHouse) -> None:
+    """Whoever may not retire leaves grants behind at every deletion; the next repository is open by its own alone."""
+    kms, key = keys.root(), keys.key()
+    user = keys.user(allow("ecr:*", "kms:DescribeKey", "kms:CreateGrant"))
+    ecr, seen = user.client("ecr"), set[str]()
+    for _ in range(3):
+        create(ecr, "again", key)
+        left = {each["GrantId"] for each in kms.list_grants(KeyId=key)["Grants"]}
+        assert len(left) == 2
+        assert not left & seen
+        seen |= left
+        assert kms_error(ecr.delete_repository, repositoryName="again")[1] == "AccessDeniedException"
+    create(ecr, "other", key)
+
+    create(ecr, "again", key)
+
+    for grant in kms.list_grants(KeyId=key)["Grants"]:
+        if grant["Name"] == arn_of("again"):
+            kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+    assert kms_error(ecr.initiate_layer_upload, repositoryName="again")[1] == "AccessDeniedException"
+    ecr.initiate_layer_upload(repositoryName="other")
+
+
+def test_a_deletion_ends_all_grants_of_the_name_however_many_there_are(open_house: KeyHouse) -> None:
+    kms, ecr, key, driver = open_house.root(), open_house.root("ecr"), open_house.key(), open_house.inside
+    key_id = key.rpartition("/")[2]
+    create(ecr, "many", key)
+    create(ecr, "few", key)
+
+    def gather(connection: Connection) -> None:
+        found = kms_grants.list_named(connection, key_id, ECR, arn_of("many"), limit=1)
+        for number in range(1_000):
+            kms_grants.add(connection, replace(found[0], grant_id=f"{number:064x}"))
+
+    driver.call(driver.server.parts.scrubbing._database.write, gather)
+
+    ecr.delete_repository(repositoryName="many")
+
+    assert {each["Name"] for each in kms.list_grants(KeyId=key)["Grants"]} == {arn_of("few")}
+
+
+def test_a_repository_whose_key_is_gone_is_deleted_without_a_word_about_its_grants(
+    open_house: KeyHouse,
+) -> None:
+    kms, key, driver = open_house.root(), open_house.key(), open_house.inside
+    user = open_house.user(allow("ecr:*"))
+    for name in ("keyless/one", "keyless/two"):
+        create(open_house.root("ecr"), name, key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    parts, now = driver.server.parts, driver.server.clock.now()
+
+    def let_its_time_come(connection: Connection) -> None:
+        key_id = key.rpartition("/")[2]
+        kms_keys.set_state(connection, key_id, KeyState.PENDING_DELETION, deletion_at=now)
+
+    driver.call(parts.scrubbing._database.write, let_its_time_come)
+    assert driver.call(parts.kms.deletions.delete_due) == 1
+
+    open_house.root("ecr").delete_repository(repositoryName="keyless/one")
+    user.client("ecr").delete_repository(repositoryName="keyless/two")
+
+
+def test_ecrs_grants_count_among_those_that_a_key_may_have(tmp_path: Path) -> None:
+    with in_process_driver(tmp_path, limits={"kms_grants_per_key": 3}) as driver:
+        kms, ecr = driver.client("kms"), driver.client("ecr")
+        key = kms.create_key()["KeyMetadata"]["Arn"]
+        create(ecr, "first", key)
+
+        told = kms_error(create, ecr=ecr, name="second", key=key)
+
+        assert told[:2] == ("KmsException", "LimitExceededException")
+        assert refused(ecr.describe_repositories, repositoryNames=["second"])[0] == (
+            "RepositoryNotFoundException"
+        )

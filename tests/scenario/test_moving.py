@@ -13,6 +13,7 @@ import pytest
 
 from openecr.store.postgres_migrating import migrate_postgresql
 from openecr.store.schema import SCHEMAS
+from openecr.store.sqlite import connect
 from tests.running import RunningServer, plain_environment, running_server
 from tests.scenario.drivers import WireDriver, authorization
 from tests.scenario.images import Registry, SmallImage, digest_of
@@ -116,7 +117,9 @@ def test_an_embedded_server_goes_on_with_postgresql(tmp_path: Path, url: str) ->
 def test_a_trial_leaves_the_folder_in_use(tmp_path: Path, url: str) -> None:
     with running_server(tmp_path) as embedded:
         embedded.create_repository("kept")
-    assert copy(embedded.data, url, "--trial").returncode == 0
+    tried = copy(embedded.data, url, "--trial")
+    assert tried.returncode == 0
+    assert "each would remove what the other needs" in tried.stdout
     embedded.restart()
     assert embedded.client().describe_repositories()["repositories"]
     embedded.stop()
@@ -158,5 +161,52 @@ def test_a_copy_that_is_killed_leaves_nothing_and_can_be_made_again(tmp_path: Pa
     asyncio.run(migrate_postgresql(url))
     asyncio.run(kill_while_it_waits(copying(embedded.data, url), url))
     assert asyncio.run(rows_of(url)) == 0
+    refused = serving(embedded.data)
+    assert refused.returncode == 1
+    assert "was begun, and nobody knows whether it arrived" in refused.stderr.splitlines()[-1]
+    assert "was begun: end it first" in copy(embedded.data, "postgresql://elsewhere").stderr
+    assert copy(embedded.data, url, "--abandon").returncode == 0
+    embedded.restart()
+    embedded.stop()
+    asyncio.run(kill_while_it_waits(copying(embedded.data, url), url))
     assert copy(embedded.data, url).returncode == 0
     assert asyncio.run(rows_of(url)) > 0
+
+
+def test_a_copy_that_is_killed_after_its_commit_is_closed_by_the_next_one(tmp_path: Path, url: str) -> None:
+    with running_server(tmp_path) as embedded:
+        embedded.create_repository("kept")
+    assert copy(embedded.data, url).returncode == 0
+    raw = connect(embedded.data / "metadata.sqlite", writes=True)
+    raw.execute("DELETE FROM server_state WHERE name = 'moved_to'")  # what a kill in between would leave
+    raw.execute("INSERT INTO server_state VALUES ('moving_to', ?)", (asyncio.run(move_in(url)),))
+    raw.close()
+    assert serving(embedded.data).returncode == 1
+    assert "the rows have arrived" in copy(embedded.data, url, "--abandon").stderr
+    ended = copy(embedded.data, url)
+    assert ended.returncode == 0
+    assert "was copied before" in ended.stdout
+    assert "was moved to postgresql://" in serving(embedded.data).stderr.splitlines()[-1]
+
+
+def test_a_copy_that_is_refused_leaves_the_folder_in_use(tmp_path: Path, url: str) -> None:
+    with running_server(tmp_path) as embedded:
+        embedded.create_repository("kept")
+    asyncio.run(fill(url))
+    assert "the database is not empty" in copy(embedded.data, url).stderr
+    embedded.restart()
+    embedded.stop()
+
+
+async def move_in(url: str) -> str:
+    target = await asyncpg.connect(url)
+    found = str(await target.fetchval("SELECT value FROM server_state WHERE name = 'moving_to'"))
+    await target.close()
+    return found
+
+
+async def fill(url: str) -> None:
+    await migrate_postgresql(url)
+    target = await asyncpg.connect(url)
+    await target.execute("INSERT INTO server_state VALUES ('something', 'else')")
+    await target.close()

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.clients.images import digest_of
 from tests.running import RunningServer, plain_environment
 from tests.s3_servers import swift_server
@@ -34,7 +36,7 @@ def openecr(settings: Mapping[str, str], *arguments: str) -> str:
         env=plain_environment() | dict(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,6 +60,12 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
             pushed[push(server, third)] = third
             assert server.stop() == 0
 
+            # Where there are several servers: all of them first read from both.
+            both = {**reached, "OPENECR_BLOBS": str(folder), "OPENECR_BLOBS_OLD": place}
+            prepared = RunningServer(tmp_path, settings=both).start()
+            assert contents(prepared, pushed) == pushed
+            assert prepared.stop() == 0
+
             moving = RunningServer(
                 tmp_path, settings={**reached, "OPENECR_BLOBS": place, "OPENECR_BLOBS_OLD": str(folder)}
             ).start()
@@ -68,6 +76,10 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
             assert "3 locations, 0 copied" in openecr(reached, *copy)
             assert contents(moving, pushed) == pushed
             assert moving.stop() == 0
+
+            wrong = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": f"{place}/elsewhere"})
+            with pytest.raises(pytest.fail.Exception, match="is not the store of this database's blobs"):
+                wrong.start()
 
             folder.rename(tmp_path / "nobody needs this any more")
             server = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": place}).start()
@@ -84,7 +96,7 @@ def test_a_copy_from_nowhere_is_refused(tmp_path: Path) -> None:
         env=plain_environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert refused.returncode == 1

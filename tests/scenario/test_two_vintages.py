@@ -112,6 +112,7 @@ def test_servers_before_and_after_a_migration_serve_together(fleet: Fleet) -> No
     migrated = fleet.run(version, "migrate")
     assert migrated.returncode == 0
     assert "was brought up to date" in migrated.stdout
+    assert migrated.stderr == ""
     assert fleet.run(version, "migrate", "--check").returncode == 0
 
     assert registry.call("GET", "/manifests/v1").body == image.manifest()  # by statements prepared before it

@@ -51,9 +51,12 @@ class AccessKeyUses:
     async def find(self, access_key_id: str) -> KeyUse | None:
         """Return the last use of a key, or None where it never was used."""
         noted = self._notes.get(access_key_id)
-        if noted is not None:
-            return noted
-        return await self._database.read(lambda connection: access_key_uses.find(connection, access_key_id))
+        written = await self._database.read(
+            lambda connection: access_key_uses.find(connection, access_key_id)
+        )
+        if noted is None or written is None:
+            return noted or written
+        return max(noted, written, key=lambda use: use.used_at)  # another process may know of a later one
 
     async def forget(self, access_key_id: str) -> None:
         """Remove what is known of a key that is gone."""

@@ -17,11 +17,18 @@ def audited(grant: Grant, work: Work[T]) -> Work[T]:
     """Return a unit of work that stores the request's audit record too: both are there, or none."""
 
     def unit(connection: Connection) -> T:
+        begin(grant)
         result = work(connection)
         note(connection, grant)
         return result
 
     return unit
+
+
+def begin(grant: Grant) -> None:
+    """Take back, at the beginning of a unit, what an earlier run of it noted: that was undone."""
+    if grant.record is not None:
+        grant.record.is_stored = False
 
 
 def note(connection: Connection, grant: Grant) -> None:
@@ -31,4 +38,6 @@ def note(connection: Connection, grant: Grant) -> None:
         return
     event = event_of(record)
     audit_pending.add(connection, event.id, msgspec.json.encode(event).decode())
-    record.is_stored = True  # of a unit that is undone the request fails, and then this does not count
+    record.is_stored = (
+        True  # where the unit is undone the request fails, or the unit runs again and says it anew
+    )

@@ -16,7 +16,7 @@ from openecr.application.sessions import Carried
 from openecr.domain.callers import Caller
 from openecr.domain.errors import TokenExpired, TokenInvalid
 from openecr.ports.clock import Clock
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 
 TOKEN_MAX_CHARACTERS = 2_000
 """Windows' credential store takes no more."""
@@ -63,7 +63,7 @@ class AuthorizationTokens:
     def __init__(
         self,
         *,
-        keys: KeyRing,
+        keys: ServerKeyRing,
         clock: Clock,
         lifetime_seconds: int = LIFETIME_SECONDS,
         end: TokenEnd = TokenEnd.ALONE,
@@ -72,7 +72,7 @@ class AuthorizationTokens:
         self._clock = clock
         self._lifetime = lifetime_seconds * _SECOND
         self._end = end
-        # Opening is pure, so what it gave may be kept; nothing that can change is in it.
+        # Opening is pure, so what it gave may be kept, and used while the ring is open: nothing in it can change.
         self._decode = functools.lru_cache(maxsize=_DECODED_TOKENS)(self._unseal)
 
     def issue(self, caller: Caller, region: str, session: Carried = None) -> AuthorizationToken:
@@ -97,7 +97,11 @@ class AuthorizationTokens:
         return AuthorizationToken(token_text=text, expires_at=claims.expires_at)
 
     def open(self, token_text: str, *, region: str) -> TokenClaims:
-        """Return what a token of this server says on a host of `region`. Raises TokenInvalid, TokenExpired."""
+        """Return what a token of this server says on a host of `region`.
+
+        Raises TokenInvalid, TokenExpired, Unavailable.
+        """
+        self._keys.check_open()
         if len(token_text) > TOKEN_MAX_CHARACTERS:
             raise TokenInvalid
         claims = self._decode(token_text)

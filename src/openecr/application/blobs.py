@@ -1,25 +1,26 @@
 """Blobs: found, read, shared and linked to. Only a repository that holds a blob gives access to it."""
 
 import base64
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from openecr.application.account_settings import value_of
-from openecr.application.audit import audited, note
+from openecr.application.audit import audited, begin, note
 from openecr.application.authentication import Bearer
 from openecr.application.contents import BlobFile, Contents
 from openecr.application.keyed_blobs import KeyedBlobs, sharing_key_id
 from openecr.application.kms.repository_keys import uses_key
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.sessions import Carried
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.blobs import Availability, LayerFailure, LayerFailureCode, LayerStatus, StoredBlob
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
-from openecr.domain.errors import LayerInaccessible, LayerInUse, LayerNotFound, LinkExpired
+from openecr.domain.errors import ContentDamaged, LayerInaccessible, LayerInUse, LayerNotFound, LinkExpired
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
 from openecr.ports.clock import Clock
@@ -32,6 +33,9 @@ from openecr.store.database import Database
 SECOND = 1_000_000
 _LINK_PURPOSE = "download-link"
 _LINK_VERSION = 2
+_AGAIN_BYTES = 2 * 1024 * 1024
+"""After a read that failed so much is read again: more than a store gives at once."""
+
 _LINK_MAX_CHARACTERS = 2_048
 _DIGEST_MAX_CHARACTERS = 1_000
 
@@ -82,6 +86,27 @@ class _Mount:
     link_key: bytes | None = None
 
 
+class _Begun:
+    """Chunks of which the first is there; closing them closes what they are read from, also when nobody began."""
+
+    def __init__(self, first: bytes, chunks: AsyncGenerator[bytes]) -> None:
+        self._first: bytes | None = first
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        await self._chunks.aclose()
+
+
 class Blobs:
     """The use cases of stored layers and configs, on both faces."""
 
@@ -91,12 +116,14 @@ class Blobs:
         database: Database,
         contents: Contents,
         keyed: KeyedBlobs,
+        losses: Losses,
         keys: KeyRing,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._database = database
         self._contents = contents
+        self._losses = losses
         self._keyed = keyed
         self._keys = keys
         self._clock = clock
@@ -135,6 +162,34 @@ class Blobs:
         async with aclosing(self._contents.open(unlocked, start, stop)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def begin(self, grant: Grant, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Return what reads bytes [start, stop) of a blob that `get` gave; the first of them are there already.
+
+        Raises LayerNotFound where the blob proves lost, Unavailable.
+        """
+        chunks = self._watched(grant, blob, start, stop)
+        return _Begun(await anext(chunks, b""), chunks)
+
+    async def failure(
+        self, grant: Grant, blob: StoredBlob, start: int, stop: int
+    ) -> LayerNotFound | ContentDamaged:
+        """Look into a blob whose bytes [start, stop) were not as they should be; return what to tell."""
+        if await self._losses.look_into(blob, start, stop):
+            return _not_found(grant.require_repository(), str(blob.digest))
+        return ContentDamaged(
+            message="A layer could not be read", context=f"{blob.digest} in [{start}, {stop})"
+        )
+
+    async def _watched(self, grant: Grant, blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes]:
+        position = start
+        try:
+            async with aclosing(self._contents.open(blob, start, stop)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    position += len(chunk)
+        except ContentDamaged:
+            raise await self.failure(grant, blob, position, min(position + _AGAIN_BYTES, stop)) from None
 
     async def check(
         self, grant: Grant, digests: Sequence[str]
@@ -210,6 +265,7 @@ class Blobs:
             ]
 
         def unit(connection: Connection) -> StoredBlob | None:
+            begin(grant)
             repositories.require_live(connection, target)
             if not _may_mount(connection, target.registry):
                 return None
@@ -248,7 +304,11 @@ class Blobs:
             grace_until=grace_until,
             sealed_key=mount.link_key,
         )
-        return replace(found, link_key=mount.link_key) if is_new else found
+        if is_new:
+            return replace(found, link_key=mount.link_key)
+        # The repository has held other bytes under the digest until now, or lost ones: those an upload heals.
+        own = blob_rows.find_held(connection, target.id, digest)
+        return None if own is None else own[0]
 
     # --- download URLs ---
 

@@ -4,23 +4,39 @@ Safety does not come from waiting: every step checks again in the transaction th
 key that restricts. Grace only spares clients from uploading again what they were just told is there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from openecr.application.limits import Limits
+from openecr.domain.errors import Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
-from openecr.store import blobs, doomed, garbage, images, large_sessions, pulls, purging, uploads
+from openecr.store import (
+    access_key_uses,
+    access_keys,
+    blobs,
+    doomed,
+    garbage,
+    images,
+    large_sessions,
+    pulls,
+    purging,
+    uploads,
+)
 from openecr.store.blobs import FIRST_PLACE
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.garbage import Garbage
 
 SECOND = 1_000_000
+_PUT_OFF_SECONDS = 15 * 60
 STEP_ROWS = 200
 """About as many rows as one transaction changes."""
 
 WINDOW_ROWS = 5_000
 """As many links as one step looks at: most of them are needed, and none of them is locked."""
+
+DUE_ROWS = 20_000
+"""As many locations are listed at a time as give each of the 256 folders of files several of them."""
 
 PURGE = "purge-repositories"
 """The step, and the kind of job, that takes away what deleted repositories held."""
@@ -41,9 +57,11 @@ class Collection:
         limits: Limits,
         step_rows: int = STEP_ROWS,
         window_rows: int = WINDOW_ROWS,
+        due_rows: int = DUE_ROWS,
     ) -> None:
         self._step_rows = step_rows
         self._window_rows = window_rows
+        self._due_rows = due_rows
         self._database = database
         self._activity = activity
         self._blobs = blobs
@@ -51,7 +69,9 @@ class Collection:
         self._limits = limits
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
+        self._next_used = ""
         self._dead_images: list[int] = []
+        self._due: list[str] = []
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -67,7 +87,7 @@ class Collection:
     @property
     def rare_steps(self) -> Mapping[str, Step]:
         """Return the steps that look at all of something and free little: worth running far less often."""
-        return {"prune-pull-times": self.prune_pull_times}
+        return {"prune-pull-times": self.prune_pull_times, "prune-key-uses": self.prune_key_uses}
 
     async def preview(self) -> Garbage:
         """Return what would go now."""
@@ -78,6 +98,7 @@ class Collection:
         """Run every step until none has more to do."""
         self._next_place = FIRST_PLACE
         self._next_pulled = 0
+        self._next_used = ""
         for step in (*self.steps.values(), *self.rare_steps.values()):
             await self.run(step)
 
@@ -102,11 +123,8 @@ class Collection:
         not_before = self._removed_not_before()
 
         def unit(connection: Connection) -> None:
-            dropped = [
-                blob_id
-                for place, blob_id in window.unneeded
-                if blobs.remove_unneeded_link(connection, place.repository_id, place.digest, now=now)
-            ]
+            places = (place for place, _ in window.unneeded)
+            dropped = blobs.remove_unneeded_links(connection, places, now=now)
             blobs.claim(connection, dropped, not_before=not_before)
 
         if window.unneeded:
@@ -115,16 +133,50 @@ class Collection:
         return window.end is not None
 
     async def remove_doomed(self) -> bool:
-        """Remove bytes whose time has come, then forget them."""
-        now = self._clock.now()
-        found = await self._database.scan(
-            lambda connection: doomed.list_due(connection, now=now, limit=self._step_rows)
-        )
-        if not found:
+        """Remove some bytes whose time has come, then forget them. Those that would not go are tried again later.
+
+        Many are listed and then taken in the order of their locations, which is that of the folders they are in: what
+        goes together is made durable together. Raises Unavailable where none would go.
+        """
+        # What fails is looked for again.
+        due, self._due = self._due, []
+        if not due:
+            now = self._clock.now()
+            found = await self._database.scan(
+                lambda connection: doomed.list_due(connection, now=now, limit=self._due_rows)
+            )
+            due = sorted(found)
+        if not due:
             return False
-        await self._blobs.remove(tuple(found))
-        await self._database.write(lambda connection: doomed.remove(connection, found))
-        return len(found) == self._step_rows
+        await self._remove(due[: self._step_rows])
+        self._due = due[self._step_rows :]
+        return True
+
+    async def _remove(self, due: Sequence[str]) -> None:
+        """Remove the bytes of these locations. Raises Unavailable where none would go."""
+        now = self._clock.now()
+        # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
+        claimed = await self._database.write(lambda connection: doomed.claim(connection, due, now=now))
+        stayed = set(await self._blobs.remove(tuple(claimed)))
+        gone = {location: seen for location, seen in claimed.items() if location not in stayed}
+        left = {location: seen for location, seen in claimed.items() if location in stayed}
+        later = now + _PUT_OFF_SECONDS * SECOND
+
+        def unit(connection: Connection) -> None:
+            doomed.remove(connection, gone)
+            doomed.put_off(connection, left, not_before=later)
+
+        await self._database.write(unit)
+        if left and not gone:
+            raise Unavailable(
+                message="The registry's storage failed. Try again.",
+                context=f"none of {len(left)} locations could be removed, {next(iter(left))} among them",
+            )
+
+    async def end_leftovers(self) -> int:
+        """Remove what writers that were killed have left in the store besides blobs; return how many of it."""
+        begun_before = self._clock.now() - self._limits.leftover_seconds * SECOND
+        return await self._blobs.end_leftovers(begun_before=begun_before)
 
     async def expire_uploads(self) -> bool:
         """End sessions that nobody used in time."""
@@ -186,6 +238,21 @@ class Collection:
         if len(found) < self._step_rows:
             return False
         self._next_pulled = found[-1]
+        return True
+
+    async def prune_key_uses(self) -> bool:
+        """Forget when access keys were used that are gone: their ids are never drawn again."""
+        after, self._next_used = self._next_used, ""
+        found = await self._activity.scan(
+            lambda connection: access_key_uses.list_after(connection, after=after, limit=self._step_rows)
+        )
+        known = await self._database.scan(lambda connection: access_keys.list_known(connection, found))
+        gone = [key_id for key_id in found if key_id not in known]
+        if gone:
+            await self._activity.write(lambda connection: access_key_uses.remove_all(connection, gone))
+        if len(found) < self._step_rows:
+            return False
+        self._next_used = found[-1]
         return True
 
     def _removed_not_before(self) -> int:

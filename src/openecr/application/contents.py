@@ -72,6 +72,12 @@ class Contents:
             async for chunk in chunks:
                 yield chunk
 
+    async def stored(self, location: str, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """Read stored bytes [start, stop) as they are. Raises Unavailable, ContentDamaged."""
+        async with aclosing(_closable(self._store.open(location, start, stop))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def _read(
         self, location: str, sealed: SealedContent | None, start: int, stop: int
     ) -> AsyncGenerator[bytes]:
@@ -93,12 +99,16 @@ class Contents:
             raise ContentDamaged(message="A layer is damaged", context=f"{location}: {damage}") from damage
 
     def _sealed(self, blob: StoredBlob) -> SealedContent | None:
-        """Return what opens a blob's segments; opened keys are kept for as long as they are asked for."""
+        """Return what opens a blob's segments; opened keys are kept for as long as they are asked for.
+
+        Raises Unavailable, also where the key is kept and the ring is closed.
+        """
         header, sealed_key = blob.header, blob.sealed_key
         if header is None:
             return None
         if sealed_key is None:
             raise cannot_open(f"{blob.digest} is sealed and there is no key to it")
+        self._data_keys.check_open()
         kept = self._kept.get((sealed_key, header))
         if kept is not None:
             self._kept.move_to_end((sealed_key, header))
@@ -116,6 +126,16 @@ class Contents:
             if len(self._kept) > CONTENTS_KEPT:
                 self._kept.popitem(last=False)
         return sealed
+
+
+def stored_size_of(blob: StoredBlob) -> int | None:
+    """Return how many bytes must be stored for a blob; None where its format is not known here."""
+    if blob.header is None:
+        return blob.size_bytes
+    try:
+        return decode(blob.header).stored_size_bytes
+    except UnknownFormat:
+        return None
 
 
 def _closable(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

@@ -9,7 +9,7 @@ from openecr.domain.errors import Unavailable
 from openecr.engines.sealing import KEY_BYTES, Extent, ExtentSealer, encode
 from openecr.ports.blobs import Sealer
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import KeyRing, ServerKeyRing
 from openecr.store.keyed_blobs import Place
 from openecr.store.uploads import Part
 
@@ -38,11 +38,15 @@ IN_CLEAR = Seal()
 class DataKeys:
     """Draws data keys, and seals them under the server's key ring, or a `vault`: of a repository with a key of KMS."""
 
-    def __init__(self, *, keys: KeyRing, ids: Ids, encrypts: bool) -> None:
+    def __init__(self, *, keys: ServerKeyRing, ids: Ids, encrypts: bool) -> None:
         """`encrypts` is about uploads that begin; those that have begun go on as they are."""
         self._keys = keys
         self._ids = ids
         self._encrypts = encrypts
+
+    def check_open(self) -> None:
+        """Ask before a data key is used that was opened earlier. Raises Unavailable."""
+        self._keys.check_open()
 
     def for_upload(self, upload_id: str, vault: KeyRing | None = None) -> bytes | None:
         """Draw the key of a blob to be; return it sealed, or None where parts are to be stored in clear."""
@@ -51,7 +55,11 @@ class DataKeys:
     def draw_for_upload(self, upload_id: str, vault: KeyRing | None = None) -> bytes:
         """Draw a key, whatever the setting says."""
         ring = vault or self._keys
-        return ring.seal(UPLOAD_PURPOSE, self._ids.token(KEY_BYTES), associated=upload_id.encode())
+        return ring.seal(UPLOAD_PURPOSE, self.draw(), associated=upload_id.encode())
+
+    def draw(self) -> bytes:
+        """Return a new key that no other blob has."""
+        return self._ids.token(KEY_BYTES)
 
     def of_upload(self, upload: Upload, vault: KeyRing | None = None) -> bytes | None:
         """Return the key of a blob to be; None: its parts are in clear. Raises Unavailable."""
@@ -66,13 +74,19 @@ class DataKeys:
     def sealer(self, upload: Upload, location: str, vault: KeyRing | None = None) -> Sealer | None:
         """Return what seals a part of an upload; None: it is stored in clear. Raises Unavailable."""
         key = self.of_upload(upload, vault)
-        return None if key is None else ExtentSealer(key, extent_id(location), self._ids.token)
+        return None if key is None else self.extent_sealer(key, location)
+
+    def extent_sealer(self, key: bytes, location: str) -> Sealer:
+        """Return what seals, under a blob's key, the extent that is stored first at this location."""
+        return ExtentSealer(key, extent_id(location), self._ids.token)
 
     def seal_blob(self, upload: Upload, parts: Sequence[Part], digest: Digest) -> Seal:
         """Return what a blob of these parts has in its row. Raises Unavailable."""
         key = self.of_upload(upload)
-        if key is None:
-            return IN_CLEAR
+        return IN_CLEAR if key is None else self.seal_key(key, parts, digest)
+
+    def seal_key(self, key: bytes, parts: Sequence[Part], digest: Digest) -> Seal:
+        """Return what a blob of these parts, sealed with this key, has in its row."""
         header = header_of(parts)
         sealed = self._keys.seal(BLOB_PURPOSE, key, associated=blob_context(digest, header))
         return Seal(header=header, sealed_key=sealed)

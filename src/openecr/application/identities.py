@@ -150,10 +150,14 @@ class Identities:
 
     async def of_grants(self, key_id: str, grantees: Sequence[str], grant_id: str) -> tuple[Policy, ...]:
         """Return as policies what a key's grants let any of these principals do, or one grant alone. Not kept."""
-        return await self._read(_load_grants, key_id, grantees, grant_id)
+        return await self._database.read(
+            lambda connection: _load_grants(connection, key_id, grantees, grant_id)
+        )
 
     async def _read(self, load: Callable[..., T], *arguments: object) -> T:
-        return await self._database.read(lambda connection: load(connection, *arguments))
+        # In one snapshot: of an identity that is being changed all is of before, or all of after. What is kept under an
+        # epoch costs this once.
+        return await self._database.scan(lambda connection: load(connection, *arguments))
 
 
 def session_policy(text: str) -> Policy:

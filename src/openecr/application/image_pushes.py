@@ -18,7 +18,7 @@ from openecr.domain.errors import (
 )
 from openecr.domain.images import Image
 from openecr.domain.manifests import Manifest
-from openecr.domain.repositories import Repository
+from openecr.domain.repositories import Repository, TagMutabilitySetting
 from openecr.store import blobs as blob_rows
 from openecr.store import images, repositories
 from openecr.store.connections import Connection
@@ -74,7 +74,7 @@ def store_push(connection: Connection, push: Push, limits: Limits) -> Image:
     Raises RepositoryNotFound, AccessDenied, LayersNotFound, ReferencedImagesNotFound, ImageAlreadyExists,
     ImageTagAlreadyExists, LimitExceeded.
     """
-    repositories.require_live(connection, push.repository)
+    mutability = repositories.require_mutability(connection, push.repository)
     manifest = push.manifest
     check_writes(
         push.grant,
@@ -88,7 +88,7 @@ def store_push(connection: Connection, push: Push, limits: Limits) -> Image:
     existing = images.find(connection, push.repository.id, str(push.digest))
     if existing is not None and push.rules is PutRules.AWS:
         _refuse_same(push, existing)
-    _check_tags(connection, push)
+    _check_tags(connection, push, mutability)
     tags = {*(() if existing is None else existing.tags), *push.tags}
     if len(tags) > limits.tags_per_image:
         raise _too_many_tags(push, limits)
@@ -136,8 +136,7 @@ def _refuse_same(push: Push, existing: Image) -> None:
         )
 
 
-def _check_tags(connection: Connection, push: Push) -> None:
-    mutability = push.repository.settings.tag_mutability
+def _check_tags(connection: Connection, push: Push, mutability: TagMutabilitySetting) -> None:
     for tag in push.tags:
         if mutability.is_immutable(tag) and images.has_tag(connection, push.repository.id, tag):
             raise ImageTagAlreadyExists(tag=tag, repository_name=push.repository.name)

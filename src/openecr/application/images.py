@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio.to_thread
+import structlog
 
 from openecr.application.audit import audited
 from openecr.application.image_batches import (
@@ -17,7 +18,7 @@ from openecr.application.image_batches import (
 )
 from openecr.application.image_keys import check_removal
 from openecr.application.image_pushes import Push, PutRules, digest_of, store_push
-from openecr.application.kms.repository_keys import uses_key
+from openecr.application.kms.repository_keys import Use, uses_key
 from openecr.application.kms.vaults import Vault, Vaults
 from openecr.application.limits import Limits
 from openecr.application.pull_times import PullTimes
@@ -32,6 +33,7 @@ from openecr.domain.errors import (
     InvalidParameter,
     LimitExceeded,
     ManifestNotFound,
+    Unavailable,
 )
 from openecr.domain.images import (
     FailureCode,
@@ -40,6 +42,7 @@ from openecr.domain.images import (
     ImageId,
     Referrer,
     StoredManifest,
+    TaggedManifest,
     TagStatus,
 )
 from openecr.domain.kms_errors import KmsFailed
@@ -53,6 +56,8 @@ from openecr.store.connections import Connection
 from openecr.store.database import Database
 
 __all__ = ["Images", "PutImage", "PutRules"]
+
+_LOG = structlog.get_logger(__name__)
 
 _INLINE_BYTES = 64 * 1024
 """Longer manifests are hashed and parsed beside the event loop."""
@@ -121,7 +126,7 @@ class Images:
                 )
         read = partial(self._read, content, media_type, digest, rules)
         manifest, verified = read() if len(content) <= _INLINE_BYTES else await anyio.to_thread.run_sync(read)
-        vault = await self._vaults.open(repository, grant.context)
+        vault = await self._vaults.open(repository, grant.context, Use.PUSH)
         push = Push(
             grant=grant,
             content=content,
@@ -205,10 +210,17 @@ class Images:
         try:
             vault = await self._vaults.open(repository, grant.context)
         except KmsFailed as failure:
-            return [], [*failures, *(_closed(entry.image_id, failure) for entry in found)]
+            return [], [*failures, *(_closed(entry.image_id, failure.message) for entry in found)]
+        opened: list[TaggedManifest] = []
         for entry in found:
+            try:
+                opened.append(replace(entry, manifest=open_manifest(vault, entry.manifest)))
+            except Unavailable as failure:  # proved bad, and no reason to keep the others back
+                _LOG.error("a manifest does not open", context=failure.context)
+                failures.append(_closed(entry.image_id, "The image's manifest could not be decrypted"))
+                continue
             self._pull_times.record(entry.manifest.image_id)
-        return [replace(entry, manifest=open_manifest(vault, entry.manifest)) for entry in found], failures
+        return opened, failures
 
     # --- deletion ---
 
@@ -353,8 +365,8 @@ class Images:
         return [replace(image, last_pulled_at=pulled.get(image.id)) for image in found]
 
 
-def _closed(image_id: ImageId, failure: KmsFailed) -> ImageFailure:
-    return ImageFailure(image_id=image_id, code=FailureCode.KMS_ERROR, reason=failure.message)
+def _closed(image_id: ImageId, reason: str) -> ImageFailure:
+    return ImageFailure(image_id=image_id, code=FailureCode.KMS_ERROR, reason=reason)
 
 
 def _find(connection: Connection, repository_id: int, image_id: ImageId) -> Image | None:

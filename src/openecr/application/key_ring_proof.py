@@ -12,7 +12,7 @@ from openecr.store import access_keys, server_state
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
-_PURPOSE = "key-ring-proof"
+PROOF_PURPOSE = "key-ring-proof"
 _TEXT = b"OpenECR"
 
 
@@ -28,7 +28,7 @@ async def is_claimed(database: Database) -> bool:
 
 async def prove_key_ring(database: Database, keys: KeyRing) -> None:
     """Open the proof that the database holds, or leave one in a database that has none. Raises CannotStart."""
-    fresh = keys.seal(_PURPOSE, _TEXT).hex()
+    fresh = keys.seal(PROOF_PURPOSE, _TEXT).hex()
     sample = await database.read(_find_sample)
 
     def claim(connection: Connection) -> str:
@@ -40,7 +40,7 @@ async def prove_key_ring(database: Database, keys: KeyRing) -> None:
     found = await database.read(lambda connection: server_state.find(connection, server_state.KEY_RING_PROOF))
     if found is None:
         found = await database.write(claim)
-    _open(keys, _PURPOSE, bytes.fromhex(found))
+    _open(keys, PROOF_PURPOSE, bytes.fromhex(found))
 
 
 def _find_sample(connection: Connection) -> SealedKey | None:

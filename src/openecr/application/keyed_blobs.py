@@ -11,23 +11,29 @@ from functools import partial
 from typing import TypeVar
 
 from openecr.application.data_keys import BLOB_PURPOSE, Seal, blob_context, cannot_open
-from openecr.application.kms.repository_keys import repository_key, uses_key
+from openecr.application.kms.repository_keys import Use, repository_key, uses_key
 from openecr.application.kms.vaults import Vault, Vaults
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.callers import RequestContext
 from openecr.domain.digests import Digest
 from openecr.domain.errors import RepositoryNotFound, Unavailable
 from openecr.domain.kms_errors import KmsFailed
-from openecr.domain.repositories import Repository
+from openecr.domain.repositories import KMS, Repository
 from openecr.engines.sealing import KEY_BYTES
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.store import keyed_blobs
 from openecr.store.database import Database
-from openecr.store.keyed_blobs import Place, PlaceChanged
+from openecr.store.keyed_blobs import Holder, Place, PlaceChanged
 
 LINK_PURPOSE = "link-key"
-HOLDERS_TRIED = 10
+HOLDERS_TRIED = 200
+"""An upload asks so many repositories for a share key, all of which may be closed; the server's own reads ask all."""
+
+_HOLDERS_READ = 50
+_CLOSED_TO_ALL = frozenset({"DisabledException", "KMSInvalidStateException", "NotFoundException"})
+"""What KMS says of the key that all of them have: whoever is asked next would hear the same."""
+
 _ATTEMPTS = 10
 _AGENT = "ecr.amazonaws.com"
 
@@ -57,8 +63,11 @@ class KeyedBlobs:
         self._ids = ids
 
     async def open(self, repository: Repository, context: RequestContext) -> Vault | None:
-        """Return a repository's vault; None: it has no key of KMS. Raises KmsFailed where that may not be used."""
-        return await self._vaults.open(repository, context)
+        """Return a repository's vault for a push; None: it has no key of KMS.
+
+        Raises KmsFailed where that may not be used.
+        """
+        return await self._vaults.open(repository, context, Use.PUSH)
 
     # --- reads ---
 
@@ -83,7 +92,7 @@ class KeyedBlobs:
             is_secure_transport=True,
             user_agent=_AGENT,
         )
-        share_key = await self._shared_key(blob.blob_id, blob.digest, context)
+        share_key = await self._shared_key(blob.blob_id, blob.digest, context, at_most=None)
         if share_key is None:
             raise cannot_open(f"no repository that holds {blob.digest} may use its key")
         return self._with_data_key(blob, share_key)
@@ -104,18 +113,18 @@ class KeyedBlobs:
     async def link_key(
         self, blob: StoredBlob, source: Repository, target: Repository, context: RequestContext
     ) -> bytes | None:
-        """Return a blob's share key for another repository, or None where the source's own key cannot be used.
+        """Return a blob's share key for another repository, or None where it cannot be had from the source.
 
-        Raises KmsFailed where the target's cannot, Unavailable.
+        Raises KmsFailed where the target's own key cannot be used, Unavailable.
         """
         vault = await self._vaults.open(target, context)
         try:
             of_source = await self._vaults.open(source, context)
-        except (KmsFailed, RepositoryNotFound):
+            if vault is None or of_source is None or blob.link_key is None:
+                return None
+            share_key = _open_share_key(of_source, blob.link_key, blob.digest)
+        except (KmsFailed, RepositoryNotFound, Unavailable):
             return None
-        if vault is None or of_source is None or blob.link_key is None:
-            return None
-        share_key = _open_share_key(of_source, blob.link_key, blob.digest)
         return vault.seal(LINK_PURPOSE, share_key, associated=_context(blob.digest))
 
     # --- uploads ---
@@ -168,26 +177,51 @@ class KeyedBlobs:
         # Whoever holds this content may not use its key now, and may again later: their blob stays as it is.
         return f"{place.key_id}/{upload.upload_id}", self._ids.token(KEY_BYTES)
 
-    async def _shared_key(self, blob_id: int, digest: Digest, context: RequestContext) -> bytes | None:
-        """Return the share key of a blob through one of the repositories that hold it, or None."""
-        holders = await self._database.scan(
-            partial(keyed_blobs.list_holders, blob_id=blob_id, limit=HOLDERS_TRIED)
-        )
-        for holder in holders:
-            try:
-                vault = await self._vaults.open(holder.repository, context)
-                if vault is not None:
-                    return _open_share_key(vault, holder.sealed_key, digest)
-            except (KmsFailed, RepositoryNotFound, Unavailable):
-                continue
+    async def _shared_key(
+        self, blob_id: int, digest: Digest, context: RequestContext, *, at_most: int | None = HOLDERS_TRIED
+    ) -> bytes | None:
+        """Return the share key of a blob through one of the repositories that hold it, or None.
+
+        So many are tried; `at_most` None: all.
+        """
+        after, tried = 0, 0
+        while at_most is None or tried < at_most:
+            holders = await self._database.scan(
+                partial(keyed_blobs.list_holders, blob_id=blob_id, after=after, limit=_HOLDERS_READ)
+            )
+            for holder in holders:
+                share_key, closed = await self._through(holder, digest, context)
+                if share_key is not None or closed in _CLOSED_TO_ALL:
+                    return share_key
+            if len(holders) < _HOLDERS_READ:
+                return None
+            after, tried = holders[-1].repository.id, tried + len(holders)
         return None
+
+    async def _through(
+        self, holder: Holder, digest: Digest, context: RequestContext
+    ) -> tuple[bytes | None, str]:
+        """Open a share key through one repository; else return KMS's code, where it was KMS that closed it."""
+        context = replace(context, region=holder.repository.registry.region)
+        try:
+            vault = await self._vaults.open(holder.repository, context)
+            return (None if vault is None else _open_share_key(vault, holder.sealed_key, digest)), ""
+        except KmsFailed as failure:
+            return None, failure.kms_error
+        except (RepositoryNotFound, Unavailable):
+            return None, ""
 
 
 def sharing_key_id(repository: Repository) -> str:
-    """Return within what a repository's content is shared: account and key of KMS, or nothing but the region."""
+    """Return within what a repository's content is shared: account and key of KMS, or nothing but the region.
+
+    Any other type of encryption under the key than KMS is a place of its own, as it is for mounts.
+    """
     if not uses_key(repository):
         return ""
-    return f"{repository.registry.account_id}/{repository_key(repository).name.key_id}"
+    shared = f"{repository.registry.account_id}/{repository_key(repository).name.key_id}"
+    kind = repository.settings.encryption.encryption_type
+    return shared if kind == KMS else f"{shared}/{kind}"
 
 
 def _open_share_key(vault: Vault, sealed: bytes, digest: Digest) -> bytes:

@@ -38,4 +38,5 @@ class PullTimes:
         wanted = list(image_ids)
         noted = {image_id: self._notes[image_id] for image_id in wanted if image_id in self._notes}
         written = await self._database.scan(lambda connection: pulls.find(connection, wanted))
-        return written | noted
+        # Another process may have noted and written a later pull.
+        return written | {image_id: max(at, written.get(image_id, 0)) for image_id, at in noted.items()}

@@ -10,8 +10,10 @@ ROOM_MICROSECONDS = 10_000_000
 class Rooms:
     """What may still be added before it must be counted again.
 
-    Half of the room that was counted is given out, so that a second process, which counts for itself, cannot take a
-    repository far beyond its quota; near the quota every push counts. Deletions make more room than is known here.
+    Half of the room that was counted is given out, so that two processes, each of which counts for itself, stay within
+    the quota; near it every push counts. Of N processes that count the same room at once, all but two may each add half
+    of it beyond the quota, and pushes that are under way at the same moment count each other nowhere. Deletions make
+    more room than is known here.
     """
 
     def __init__(self) -> None:

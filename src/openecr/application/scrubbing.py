@@ -5,14 +5,15 @@ A blob that is lost answers 404 everywhere until the next upload of its digest, 
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 import structlog
 
+from openecr.application.losses import Losses
+from openecr.application.pacing import Pace
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.errors import ContentDamaged, Unavailable
 from openecr.ports.blobs import BlobStore
@@ -27,8 +28,7 @@ AUDIT_STEP = 500
 LOST_TOLD = 100
 """So many lost digests are told by name; the log has all of them."""
 
-Read = Callable[[StoredBlob, int, int], AsyncIterator[bytes]]
-Pause = Callable[[float], Awaitable[object]]
+Read = Callable[[StoredBlob, int, int], AsyncGenerator[bytes]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +39,11 @@ class ScrubReport:
     checked: int = 0
     checked_bytes: int = 0
     unreadable: int = 0
+    lost_count: int = 0
     lost: list[str] = field(default_factory=list[str])
+    """Also those that were lost before and still are."""
+
+    found_again: int = 0
     is_done: bool = False
 
 
@@ -52,17 +56,25 @@ def resumed(payload: Mapping[str, object]) -> ScrubReport:
 
 @dataclass(slots=True, kw_only=True)
 class AuditReport:
-    """What the blob store holds and no row names, and the digests of which it holds nothing."""
+    """What the blob store holds and no row names, and blobs of which it has not what it must.
+
+    `missing` has nothing stored, `damaged` another length than it must have, and `lost` is known to be so.
+    """
 
     stored: int = 0
     orphans: int = 0
     orphans_told: list[str] = field(default_factory=list[str])
     blobs: int = 0
+    missing_count: int = 0
     missing: list[str] = field(default_factory=list[str])
+    damaged_count: int = 0
+    damaged: list[str] = field(default_factory=list[str])
+    lost_count: int = 0
+    lost: list[str] = field(default_factory=list[str])
 
 
 class Scrubbing:
-    """Compares the blob store with the database, never faster than `bytes_per_second`."""
+    """Compares the blob store with the database, at the pace that is given."""
 
     def __init__(
         self,
@@ -70,31 +82,33 @@ class Scrubbing:
         database: Database,
         store: BlobStore,
         read: Read,
+        losses: Losses,
         clock: Clock,
-        bytes_per_second: int,
-        pause: Pause = asyncio.sleep,
+        pace: Pace,
     ) -> None:
         """`read` gives a blob's content, opened where it is sealed."""
         self._database = database
         self._store = store
         self._read = read
+        self._losses = losses
         self._clock = clock
-        self._bytes_per_second = bytes_per_second
-        self._pause = pause
+        self._pace = pace
 
     async def step(self, report: ScrubReport) -> bool:
         """Look at some blobs after the last one; tell whether there may be more. Raises Unavailable."""
-        found = await self._database.scan(
-            partial(scrubbing.list_stored, after=report.after, limit=STEP_BLOBS)
-        )
-        for blob in found:
-            await self._check(blob, report)
+        await self._losses.check_store()
+        found = await self._database.scan(partial(scrubbing.list_all, after=report.after, limit=STEP_BLOBS))
+        for blob, was_lost in found:
+            await self._check(blob, report, was_lost=was_lost)
             report.after = blob.blob_id
         return len(found) == STEP_BLOBS
 
-    async def _check(self, blob: StoredBlob, report: ScrubReport) -> None:
+    async def _check(self, blob: StoredBlob, report: ScrubReport, *, was_lost: bool) -> None:
         try:
             is_good = await self._is_good(blob)
+            if is_good == was_lost:
+                changed = await (self._losses.restore(blob) if was_lost else self._losses.mark(blob))
+                is_good = is_good or not changed  # it has other bytes by now
         except Unavailable as error:
             # Not proven bad: the store may be away, or the key of the repository disabled.
             report.unreadable += 1
@@ -102,28 +116,22 @@ class Scrubbing:
             return
         report.checked += 1
         report.checked_bytes += blob.size_bytes
-        if is_good or not await self._database.write(
-            lambda connection: scrubbing.mark_lost(connection, blob)
-        ):
+        if is_good:
+            report.found_again += was_lost
             return
-        _LOG.error("a blob is lost until it is uploaded again", digest=str(blob.digest))
-        if len(report.lost) < LOST_TOLD:
-            report.lost.append(str(blob.digest))
+        report.lost_count += 1
+        _tell(report.lost, blob)
 
     async def _is_good(self, blob: StoredBlob) -> bool:
         """Read it all. Raises Unavailable where that says nothing about the bytes."""
-        if await self._store.size(blob.location) is None:
+        if not await self._losses.has_its_length(blob):
             return False
         running = hashlib.new(blob.digest.algorithm)
-        started = time.monotonic()
         size_bytes = 0
         try:
-            async for chunk in self._read(blob, 0, blob.size_bytes):
+            async for chunk in self._pace.of(self._read(blob, 0, blob.size_bytes)):
                 await asyncio.to_thread(running.update, chunk)
                 size_bytes += len(chunk)
-                ahead = size_bytes / self._bytes_per_second - (time.monotonic() - started)
-                if ahead > 0:
-                    await self._pause(ahead)
         except ContentDamaged:
             return False
         return size_bytes == blob.size_bytes and running.hexdigest() == blob.digest.encoded
@@ -149,6 +157,7 @@ class Scrubbing:
     async def _audit_locations(
         self, locations: Sequence[str], report: AuditReport, *, remove_orphans: bool
     ) -> None:
+        await self._losses.check_store()
         report.stored += len(locations)
         known = await self._database.scan(partial(scrubbing.known_locations, locations=[*locations]))
         unknown = [location for location in locations if location not in known]
@@ -162,11 +171,27 @@ class Scrubbing:
 
     async def _audit_blobs(self, report: AuditReport) -> None:
         after = 0
-        while found := await self._database.scan(
-            partial(scrubbing.list_stored, after=after, limit=STEP_BLOBS)
-        ):
-            for blob in found:
+        while found := await self._database.scan(partial(scrubbing.list_all, after=after, limit=STEP_BLOBS)):
+            for blob, is_lost in found:
                 report.blobs += 1
-                if await self._store.size(blob.location) is None and len(report.missing) < LOST_TOLD:
-                    report.missing.append(str(blob.digest))
-            after = found[-1].blob_id
+                if is_lost:
+                    report.lost_count += 1
+                    _tell(report.lost, blob)
+                else:
+                    await self._audit_blob(blob, report)
+            after = found[-1][0].blob_id
+
+    async def _audit_blob(self, blob: StoredBlob, report: AuditReport) -> None:
+        if await self._losses.has_its_length(blob):
+            return
+        if await self._store.size(blob.location) is None:
+            report.missing_count += 1
+            _tell(report.missing, blob)
+        else:
+            report.damaged_count += 1
+            _tell(report.damaged, blob)
+
+
+def _tell(told: list[str], blob: StoredBlob) -> None:
+    if len(told) < LOST_TOLD:
+        told.append(str(blob.digest))

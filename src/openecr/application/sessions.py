@@ -17,7 +17,7 @@ import msgspec
 from openecr.domain.accounts import KeyOwner
 from openecr.domain.callers import Caller, FederatedUser, RoleSession, Root, Session, User
 from openecr.ports.clock import Clock
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 from openecr.store import large_sessions
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -32,7 +32,7 @@ Carried = bytes | None
 """A session inside of a token or link: itself, or the id of its row; None for a key that lasts."""
 
 _TOKEN_PURPOSE = "session-token"  # noqa: S105 -- the name of a purpose
-_ROW_PURPOSE = "large-session"
+ROW_PURPOSE = "large-session"
 _ROW_MARK = b"#"  # what is packed begins with an x
 _ROW_GRACE = 60 * 60 * 1_000_000
 _OPENED_TOKENS = 1_024
@@ -87,13 +87,15 @@ _ROOT, _USER, _ROLE, _FEDERATED = "root", "user", "role", "federated"
 class Sessions:
     """Seals and opens sessions."""
 
-    def __init__(self, *, database: Database, keys: KeyRing, clock: Clock, carried_seconds: int) -> None:
+    def __init__(
+        self, *, database: Database, keys: ServerKeyRing, clock: Clock, carried_seconds: int
+    ) -> None:
         """`carried_seconds`: how long an authorization token or a link lives at most."""
         self._database = database
         self._keys = keys
         self._clock = clock
         self._carried = carried_seconds * 1_000_000
-        # Opening is pure, so what it gave may be kept; nothing that can change is in it.
+        # Opening is pure, so what it gave may be kept, and used while the ring is open: nothing in it can change.
         self._open = functools.lru_cache(maxsize=_OPENED_TOKENS)(self._unseal)
         self._rows: dict[str, SessionClaims] = {}
 
@@ -106,7 +108,11 @@ class Sessions:
         return token
 
     def open(self, access_key_id: str, session_token: str) -> OpenedSession | None:
-        """Return the session of this access key id, ended or not; None for what is no token of this server for it."""
+        """Return the session of this access key id, ended or not; None for what is no token of this server for it.
+
+        Raises Unavailable.
+        """
+        self._keys.check_open()
         if len(session_token) > SESSION_TOKEN_MAX_CHARACTERS:
             return None
         try:
@@ -124,7 +130,7 @@ class Sessions:
         row_id = hashlib.sha256(packed).hexdigest()
         assert not packed.startswith(_ROW_MARK), "what zlib writes begins with its header"
         needed_until = self._clock.now() + self._carried
-        sealed = self._keys.seal(_ROW_PURPOSE, packed, associated=row_id.encode())
+        sealed = self._keys.seal(ROW_PURPOSE, packed, associated=row_id.encode())
 
         def unit(connection: Connection) -> None:
             large_sessions.keep(
@@ -143,7 +149,8 @@ class Sessions:
         return _ROW_MARK + row_id.encode()
 
     async def find_carried(self, carried: bytes) -> SessionClaims | None:
-        """Return what a token or link of this server carries, or None where the row is gone."""
+        """Return what a token or link of this server carries, or None where the row is gone. Raises Unavailable."""
+        self._keys.check_open()
         if not carried.startswith(_ROW_MARK):
             return unpack(carried)
         row_id = carried.removeprefix(_ROW_MARK).decode()
@@ -152,7 +159,7 @@ class Sessions:
             sealed = await self._database.read(lambda connection: large_sessions.find(connection, row_id))
             if sealed is None:
                 return None
-            claims = unpack(self._keys.unseal(_ROW_PURPOSE, sealed, associated=row_id.encode()))
+            claims = unpack(self._keys.unseal(ROW_PURPOSE, sealed, associated=row_id.encode()))
             if len(self._rows) >= _ROWS:
                 del self._rows[next(iter(self._rows))]
             self._rows[row_id] = claims

@@ -40,10 +40,12 @@ class UploadEnds:
         digest: Digest,
         location: str,
         seal: Seal,
+        checked: frozenset[str],
     ) -> tuple[StoredBlob, bool]:
         """The only commit point: blob, link and the end of the session, in one transaction.
 
-        Returns whether the repository has the blob only now. Raises PlaceChanged.
+        Returns whether the repository has the blob only now. Raises PlaceChanged, and ContentUnchecked where content
+        that is kept has a location that is not among those that were `checked`.
         """
         now = self._clock.now()
         repositories.require_live(connection, repository)
@@ -65,6 +67,7 @@ class UploadEnds:
             location=location,
             header=seal.header,
             sealed_key=seal.sealed_key,
+            checked=checked,
             now=now,
         )
         self.remove(connection, upload.id, kept=content.location)

@@ -6,19 +6,19 @@ if the epoch is still its own when it ends. A stale connection's bytes are there
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
 from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys, Seal, header_of
 from openecr.application.keyed_blobs import KeyedBlobs, KeyedUpload
-from openecr.application.kms.vaults import Vault
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.running_digests import RunningDigest, RunningDigests
 from openecr.application.upload_ends import SECOND, UploadEnds, check_offset, not_found
+from openecr.application.upload_requests import Access, Received, TakenPart
 from openecr.domain.blobs import StoredBlob, Upload
-from openecr.domain.callers import RequestContext
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
 from openecr.domain.errors import (
@@ -30,6 +30,7 @@ from openecr.domain.errors import (
     LayerPartTooSmall,
     LayerTooLarge,
     LimitExceeded,
+    Unavailable,
     UploadInterrupted,
     UploadNotFound,
 )
@@ -39,6 +40,7 @@ from openecr.ports.blobs import BlobStore, PartWriter
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.store import doomed, repositories, uploads
+from openecr.store.blobs import ContentUnchecked
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 from openecr.store.uploads import Part
@@ -49,52 +51,14 @@ T = TypeVar("T")
 _RENEWALS = 4
 """A streaming request renews its lease so many times in one idle period."""
 
+_ATTEMPTS = 10
+
 
 class FinishRules(Enum):
     """Whose rules end an upload."""
 
     REGISTRY = "REGISTRY"
     AWS = "AWS"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Access:
-    """Whose uploads to which repository a request is about; `vault` locks their keys, if there is a key of KMS."""
-
-    repository: Repository
-    owner: str
-    context: RequestContext
-    vault: Vault | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """A part that one request may write: the session as it was taken, and where the bytes go."""
-
-    access: _Access
-    upload: Upload
-    location: str
-
-    @property
-    def repository(self) -> Repository:
-        """Return the repository that the session is of."""
-        return self.access.repository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Received:
-    """What a request brought, durable by now; `digest` is of the upload's bytes up to its end, if it is known."""
-
-    size_bytes: int
-    digest: RunningDigest | None
-    interrupted: UploadInterrupted | None
-
-    def match_of_whole(self, part: _Part, digests: Sequence[Digest]) -> Digest | None:
-        """Return which of `digests` the upload has, where this request brought all of it and that can be told."""
-        if part.upload.received_bytes > 0 or self.size_bytes == 0 or self.interrupted is not None:
-            return None
-        computed = set[Digest]() if self.digest is None else self.digest.digests()
-        return next((digest for digest in digests if digest in computed), None)
 
 
 class Uploads:
@@ -108,6 +72,7 @@ class Uploads:
         contents: Contents,
         data_keys: DataKeys,
         keyed: KeyedBlobs,
+        losses: Losses,
         clock: Clock,
         ids: Ids,
         limits: Limits,
@@ -117,6 +82,7 @@ class Uploads:
         self._contents = contents
         self._data_keys = data_keys
         self._keyed = keyed
+        self._losses = losses
         self._clock = clock
         self._ids = ids
         self._limits = limits
@@ -215,11 +181,13 @@ class Uploads:
             upload = await self._keep(part, received)
         return await self._finish_kept(access, upload, digests, rules)
 
-    async def _finish_at_once(self, part: _Part, received: _Received, digest: Digest) -> StoredBlob:
+    async def _finish_at_once(self, part: TakenPart, received: Received, digest: Digest) -> StoredBlob:
         """Record the only part and make a blob of it in one transaction: one wait for the disk less."""
         parts = [Part(location=part.location, first_byte=0, size_bytes=received.size_bytes)]
 
-        def unit(connection: Connection, seal: Seal) -> StoredBlob | InvalidLayerPart | UploadNotFound:
+        def unit(
+            connection: Connection, seal: Seal, checked: frozenset[str]
+        ) -> StoredBlob | InvalidLayerPart | UploadNotFound:
             upload = self._advanced(part, received)
             lost = self._record(connection, part, upload, received.size_bytes)
             if lost is not None:
@@ -232,6 +200,7 @@ class Uploads:
                 digest=digest,
                 location=part.location,
                 seal=seal,
+                checked=checked,
             )[0]
 
         blob = await self._commit(part.access, part.upload, parts, digest, unit)
@@ -241,7 +210,7 @@ class Uploads:
         return blob
 
     async def _finish_kept(
-        self, access: _Access, upload: Upload, digests: Sequence[Digest], rules: FinishRules
+        self, access: Access, upload: Upload, digests: Sequence[Digest], rules: FinishRules
     ) -> StoredBlob:
         repository = access.repository
         parts = await self._parts(repository, upload)
@@ -252,7 +221,7 @@ class Uploads:
             raise InvalidLayer
         location = await self._store_whole(access, upload, parts)
 
-        def unit(connection: Connection, seal: Seal) -> tuple[StoredBlob, bool]:
+        def unit(connection: Connection, seal: Seal, checked: frozenset[str]) -> tuple[StoredBlob, bool]:
             return self._ends.commit(
                 connection,
                 repository=repository,
@@ -261,6 +230,7 @@ class Uploads:
                 digest=digest,
                 location=location,
                 seal=seal,
+                checked=checked,
             )
 
         blob, is_new = await self._commit(access, upload, parts, digest, unit)
@@ -285,38 +255,40 @@ class Uploads:
         await self._database.write(unit)
         self._digests.forget(upload_id)
 
-    async def _access(self, grant: Grant) -> _Access:
+    async def _access(self, grant: Grant) -> Access:
         """Find out what a request may reach. Raises RepositoryNotFound, KmsFailed."""
         repository = grant.require_repository()
         vault = await self._keyed.open(repository, grant.context)
-        return _Access(repository=repository, owner=_owner(grant), context=grant.context, vault=vault)
+        return Access(repository=repository, owner=_owner(grant), context=grant.context, vault=vault)
 
     # --- one part ---
 
-    async def _take(self, access: _Access, upload_id: str, first_byte: int | None) -> _Part:
+    async def _take(
+        self, access: Access, upload_id: str, first_byte: int | None, *, is_for_part: bool = True
+    ) -> TakenPart:
         """Take the session: whoever held it until now can record nothing any more."""
         repository = access.repository
         location = self._ids.token(LOCATION_BYTES).hex()
         expires_at = self._expires_at()
         limit = min(self._limits.layer_parts, EXTENTS_MAX)
 
-        def unit(connection: Connection) -> _Part:
+        def unit(connection: Connection) -> TakenPart:
             repositories.require_live(connection, repository)
             found = uploads.find(connection, repository.id, upload_id, access.owner)
             if found is None:
                 raise not_found(repository, upload_id)
             check_offset(found, first_byte)
             # Each part has raised the epoch: counting them, where there may be too many, is seldom needed.
-            if found.epoch >= limit and uploads.count_parts(connection, found.id) >= limit:
+            if is_for_part and found.epoch >= limit and uploads.has_parts(connection, found.id, limit):
                 raise LimitExceeded(message=f"The upload has the maximum of {limit} layer parts")
             taken = uploads.take(connection, found, location=location, expires_at=expires_at)
-            return _Part(access=access, upload=taken, location=location)
+            return TakenPart(access=access, upload=taken, location=location)
 
         return await self._database.write(unit)
 
     async def _receive(
-        self, part: _Part, chunks: AsyncIterator[bytes], length_bytes: int | None
-    ) -> _Received:
+        self, part: TakenPart, chunks: AsyncIterator[bytes], length_bytes: int | None
+    ) -> Received:
         """Write and make durable."""
         digest = self._digests.at(part.upload)
         writer = await self._blobs.create_part(
@@ -336,9 +308,9 @@ class Uploads:
         except BaseException:
             await writer.abort()
             raise
-        return _Received(size_bytes=size_bytes, digest=digest, interrupted=interrupted)
+        return Received(size_bytes=size_bytes, digest=digest, interrupted=interrupted)
 
-    async def _keep(self, part: _Part, received: _Received) -> Upload:
+    async def _keep(self, part: TakenPart, received: Received) -> Upload:
         """Record what arrived. Raises UploadInterrupted after that, where it was not all."""
         upload = self._advanced(part, received)
         lost = await self._database.write(
@@ -352,7 +324,7 @@ class Uploads:
             raise received.interrupted
         return upload
 
-    def _advanced(self, part: _Part, received: _Received) -> Upload:
+    def _advanced(self, part: TakenPart, received: Received) -> Upload:
         return replace(
             part.upload,
             received_bytes=part.upload.received_bytes + received.size_bytes,
@@ -360,7 +332,7 @@ class Uploads:
         )
 
     async def _write(
-        self, part: _Part, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
+        self, part: TakenPart, writer: PartWriter, chunks: AsyncIterator[bytes], length_bytes: int | None
     ) -> None:
         lease = self._limits.upload_idle_seconds * SECOND // _RENEWALS
         renew_at = self._clock.now() + lease
@@ -382,7 +354,7 @@ class Uploads:
                 received_bytes=part.upload.received_bytes,
             )
 
-    async def _renew(self, part: _Part) -> None:
+    async def _renew(self, part: TakenPart) -> None:
         expires_at = self._expires_at()
 
         def unit(connection: Connection) -> None:
@@ -392,16 +364,16 @@ class Uploads:
         await self._database.write(unit)
 
     def _record(
-        self, connection: Connection, part: _Part, upload: Upload, size_bytes: int
+        self, connection: Connection, part: TakenPart, upload: Upload, size_bytes: int
     ) -> InvalidLayerPart | UploadNotFound | None:
         """Count the part, which is durable, or doom it: bytes that the database does not know would stay for ever."""
         if uploads.record(connection, upload, location=part.location, size_bytes=size_bytes):
             return None
-        uploads.forget_part(connection, part.location)
+        uploads.forget_part(connection, upload.id, part.location)
         doomed.add(connection, [part.location], not_before=self._clock.now())
         return self._lost(connection, part)
 
-    def _lost(self, connection: Connection, part: _Part) -> InvalidLayerPart | UploadNotFound:
+    def _lost(self, connection: Connection, part: TakenPart) -> InvalidLayerPart | UploadNotFound:
         """Return what to tell a request whose session was taken, or ended, by another one."""
         found = uploads.find(connection, part.repository.id, part.upload.id, part.upload.owner)
         if found is None:
@@ -413,19 +385,42 @@ class Uploads:
         )
 
     def _expires_at(self) -> int:
-        return self._clock.now() + self._limits.upload_idle_seconds * SECOND
+        """To the second, so that most requests leave what is indexed as it is, which PostgreSQL does without."""
+        expires_at = self._clock.now() + self._limits.upload_idle_seconds * SECOND
+        return expires_at - expires_at % SECOND
 
     # --- the commit ---
 
     async def _commit(
         self,
-        access: _Access,
+        access: Access,
+        upload: Upload,
+        parts: Sequence[Part],
+        digest: Digest,
+        unit: Callable[[Connection, Seal, frozenset[str]], T],
+    ) -> T:
+        """Run the unit that makes the blob, with what its rows are to hold. Raises Unavailable.
+
+        Content that is there already is kept in the place of what was uploaded: where its bytes are gone, that is found
+        out now, and what was uploaded heals it. The unit names such content, and is run again with what was `checked`.
+        """
+        checked = frozenset[str]()
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._seal(access, upload, parts, digest, _given(unit, checked))
+            except ContentUnchecked as found:
+                await self._losses.check_length(found.blob)
+                checked |= {found.blob.location}
+        raise Unavailable(message="Others are pushing the same layer. Try again.", context=str(digest))
+
+    async def _seal(
+        self,
+        access: Access,
         upload: Upload,
         parts: Sequence[Part],
         digest: Digest,
         unit: Callable[[Connection, Seal], T],
     ) -> T:
-        """Run the unit that makes the blob, with what its rows are to hold. Raises Unavailable."""
         if access.vault is None:
             seal = self._data_keys.seal_blob(upload, parts, digest)
             return await self._database.write(lambda connection: unit(connection, seal))
@@ -460,7 +455,7 @@ class Uploads:
             raise LayerPartTooSmall
 
     async def _matching(
-        self, access: _Access, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
+        self, access: Access, upload: Upload, parts: Sequence[Part], digests: Sequence[Digest]
     ) -> Digest | None:
         wanted = {digest.algorithm for digest in digests}
         running = self._digests.at(upload)
@@ -470,7 +465,7 @@ class Uploads:
         return next((digest for digest in digests if digest in computed), None)
 
     async def _read_again(
-        self, access: _Access, upload: Upload, parts: Sequence[Part], algorithms: set[str]
+        self, access: Access, upload: Upload, parts: Sequence[Part], algorithms: set[str]
     ) -> RunningDigest:
         """Digest stored parts, after a restart or for an algorithm that nobody announced."""
         running = RunningDigest.of_nothing(algorithms)
@@ -479,12 +474,18 @@ class Uploads:
                 await asyncio.to_thread(running.update, chunk)
         return running
 
-    async def _store_whole(self, access: _Access, upload: Upload, parts: Sequence[Part]) -> str:
+    async def _store_whole(self, access: Access, upload: Upload, parts: Sequence[Part]) -> str:
         """Return the location of the whole blob. A new one is named by the session first, like any part's."""
         if len(parts) == 1:
             return parts[0].location
-        whole = await self._take(access, upload.id, upload.received_bytes)
+        whole = await self._take(access, upload.id, upload.received_bytes, is_for_part=False)
         return await self._blobs.assemble([part.location for part in parts], whole.location)
+
+
+def _given(
+    unit: Callable[[Connection, Seal, frozenset[str]], T], checked: frozenset[str]
+) -> Callable[[Connection, Seal], T]:
+    return lambda connection, seal: unit(connection, seal, checked)
 
 
 def _owner(grant: Grant) -> str:

@@ -1,6 +1,6 @@
 """The use cases behind both faces, each made once over the same parts."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from openecr.application.access_key_uses import AccessKeyUses
 from openecr.application.account_settings import AccountSettings
@@ -15,6 +15,7 @@ from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses, any_store
 from openecr.application.pull_times import PullTimes
 from openecr.application.registry_policies import RegistryPolicies
 from openecr.application.repositories import Repositories
@@ -27,7 +28,7 @@ from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.identity_providers import IdentityProviders
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 from openecr.store.database import Database
 
 
@@ -39,9 +40,10 @@ class UseCases:
         *,
         database: Database,
         store: BlobStore,
+        check_store: Callable[[], Awaitable[None]] = any_store,
         pull_times: PullTimes,
         key_uses: AccessKeyUses,
-        keys: KeyRing,
+        keys: ServerKeyRing,
         clock: Clock,
         ids: Ids,
         limits: Limits,
@@ -86,17 +88,16 @@ class UseCases:
             clock=clock,
             limits=limits,
         )
-        data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
-        contents = Contents(store=store, data_keys=data_keys)
-        self.blobs = Blobs(
-            database=database, contents=contents, keyed=keyed, keys=keys, clock=clock, limits=limits
-        )
-        self.uploads = Uploads(
+        self.data_keys = DataKeys(keys=keys, ids=ids, encrypts=encrypt_at_rest)
+        self.contents = Contents(store=store, data_keys=self.data_keys)
+        self.losses, self.blobs, self.uploads = _of_blobs(
             database=database,
-            blobs=store,
-            contents=contents,
-            data_keys=data_keys,
+            store=store,
+            check_store=check_store,
+            contents=self.contents,
+            data_keys=self.data_keys,
             keyed=keyed,
+            keys=keys,
             clock=clock,
             ids=ids,
             limits=limits,
@@ -104,3 +105,41 @@ class UseCases:
         self.iam = Iam(database=database, keys=keys, clock=clock, ids=ids, limits=limits, key_uses=key_uses)
         self.sts = Sts(database=database, sessions=self.sessions, clock=clock, ids=ids)
         self.web_identities = WebIdentities(database=database, providers=identity_providers, issuers=issuers)
+
+
+def _of_blobs(
+    *,
+    database: Database,
+    store: BlobStore,
+    check_store: Callable[[], Awaitable[None]],
+    contents: Contents,
+    data_keys: DataKeys,
+    keyed: KeyedBlobs,
+    keys: ServerKeyRing,
+    clock: Clock,
+    ids: Ids,
+    limits: Limits,
+) -> tuple[Losses, Blobs, Uploads]:
+    """Make what reads and writes blobs."""
+    losses = Losses(database=database, store=store, contents=contents, check_store=check_store)
+    blobs = Blobs(
+        database=database,
+        contents=contents,
+        keyed=keyed,
+        losses=losses,
+        keys=keys,
+        clock=clock,
+        limits=limits,
+    )
+    uploads = Uploads(
+        database=database,
+        blobs=store,
+        contents=contents,
+        data_keys=data_keys,
+        keyed=keyed,
+        losses=losses,
+        clock=clock,
+        ids=ids,
+        limits=limits,
+    )
+    return losses, blobs, uploads

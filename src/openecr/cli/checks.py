@@ -21,7 +21,7 @@ from openecr.adapters.private_files import others_may_read
 from openecr.cli.control import ask
 from openecr.domain.errors import OperatorError
 from openecr.settings import DatabaseUrl, Settings
-from openecr.store.postgres_migrating import SchemaState, examine_postgresql
+from openecr.store.postgres_migrating import SchemaState, examine_postgresql, find_weaknesses
 from openecr.web.control import Command
 
 _EARLIEST_AT = 1_750_000_000_000_000
@@ -53,7 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Check everything, in the order in which things fail at a start."""
     yield from _data_folder(settings)
     if settings.database is not None:
-        yield _database(settings.database, may_migrate=settings.migrate)
+        yield from _database(settings.database, may_migrate=settings.migrate)
     server = _server(settings)
     yield _port(settings, server)
     yield from _names(settings)
@@ -95,7 +95,7 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     for path in exposed:
         mode = "700" if path.is_dir() else "600"
         yield _problem(f"others may read {path}", f"chmod {mode} {path}")
-    has_keys = bool(settings.master_keys) or any(keys.glob("master-*.key"))
+    has_keys = bool(settings.master_keys or settings.keys_kms_keys) or any(keys.glob("master-*.key"))
     if (data / "metadata.sqlite").exists() and not has_keys:
         yield _problem(f"{keys} holds no master key", "put master-*.key back from your backup")
     elif not exposed:
@@ -113,20 +113,27 @@ def _private_paths(data: Path, keys: Path) -> list[Path]:
     return [path for path in secret if path.exists()]
 
 
-def _database(url: DatabaseUrl, *, may_migrate: bool) -> Finding:
+def _database(url: DatabaseUrl, *, may_migrate: bool) -> Iterator[Finding]:
     try:
         state = asyncio.run(examine_postgresql(url.text))
+        weaknesses = asyncio.run(find_weaknesses(url.text))
     except OperatorError as error:
-        return _problem(f"{url}: {error.message}", "start PostgreSQL; check --database and libpq's variables")
+        yield _problem(f"{url}: {error.message}", "start PostgreSQL; check --database and libpq's variables")
+        return
+    for weakness in weaknesses:
+        yield _problem(
+            f"{url} has {weakness}: a crash may lose what was acknowledged", "turn it on in postgresql.conf"
+        )
     if state is SchemaState.OLDER and not may_migrate:
-        return _problem(f"{url} has an earlier version's schema", "openecr migrate, or --migrate")
+        yield _problem(f"{url} has an earlier version's schema", "openecr migrate, or --migrate")
+        return
     told = {
         SchemaState.EMPTY: "is empty; the first start makes the schema",
         SchemaState.OLDER: "has an earlier version's schema; the start brings it up to date",
         SchemaState.CURRENT: "answers, its schema up to date",
         SchemaState.NEWER: "answers, its schema a newer version's that this one can work with",
     }
-    return _ok(f"{url} {told[state]}")
+    yield _ok(f"{url} {told[state]}")
 
 
 def _server(settings: Settings) -> dict[str, Any] | None:

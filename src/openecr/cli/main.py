@@ -11,6 +11,7 @@ from openecr.cli.database import database
 from openecr.cli.doctor import doctor
 from openecr.cli.env import env
 from openecr.cli.explain import explain
+from openecr.cli.keys import keys
 from openecr.cli.migrate import migrate
 from openecr.cli.policies import policies
 from openecr.cli.running import status, stop
@@ -58,6 +59,7 @@ for command in (
     explain,
     gc,
     jobs,
+    keys,
     migrate,
     policies,
     scrub,

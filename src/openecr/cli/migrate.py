@@ -16,18 +16,30 @@ from openecr.cli.options import read_settings, setting_options
 def migrate(*, check: bool, **flags: Any) -> None:
     """Bring the schema of a PostgreSQL up to date.
 
-    Servers of the version before may run meanwhile and afterwards. It may be run again, and by several at once.
-    SQLite needs no such command: a server does it when it starts.
+    Servers of the last release may run, stop and start meanwhile and afterwards; where those of an older one could not
+    start any more, this says so. It may be run again, and by several at once. SQLite needs no such command: a server
+    does it when it starts.
     """
     import asyncio
 
     from openecr.settings import SettingsError
-    from openecr.store.postgres_migrating import SchemaState, examine_postgresql, migrate_postgresql
+    from openecr.store.postgres_migrating import (
+        SchemaState,
+        examine_postgresql,
+        migrate_postgresql,
+        shuts_out_older,
+    )
 
     url = read_settings(flags).database
     if url is None:
         raise SettingsError(
             message="which database? Give --database URL (SQLite is migrated by `openecr serve`)"
+        )
+    if asyncio.run(shuts_out_older(url.text)):
+        click.echo(
+            "warning: servers of the version that made this schema go on, but cannot start again on the new one: "
+            "replace them soon",
+            err=True,
         )
     found = asyncio.run((examine_postgresql if check else migrate_postgresql)(url.text))
     is_behind = found in {SchemaState.EMPTY, SchemaState.OLDER}

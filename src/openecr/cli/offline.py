@@ -13,6 +13,7 @@ from openecr.adapters.ids import SystemIds
 from openecr.application.accounts import Accounts
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
+from openecr.server import keys
 from openecr.server.databases import open_databases
 from openecr.settings import Settings
 from openecr.web.control import AccountCommands, Command
@@ -20,19 +21,34 @@ from openecr.web.control import AccountCommands, Command
 
 def obey(settings: Settings, command: Command) -> dict[str, Any]:
     """Do what a server would. Raises OperatorError."""
-    data = settings.data
-    if settings.database is None and not (data / "metadata.sqlite").exists():
-        raise CannotStart(
-            message=f"no server was ever started on {data}: run `openecr serve`, or give --data or --database"
-        )
-    with DataFolder.acquire(data) as folder:
+    _require_data(settings)
+    with DataFolder.acquire(settings.data) as folder:
         return asyncio.run(_obey(settings, folder, command))
+
+
+def add_key(settings: Settings) -> dict[str, Any]:
+    """Make the next master key, as a server would. Raises OperatorError."""
+    if not settings.keys_kms_keys:
+        return asyncio.run(keys.add_key(settings, None))
+    _require_data(settings)
+    with DataFolder.acquire(settings.data) as folder:
+        return asyncio.run(_add_key(settings, folder))
+
+
+async def _add_key(settings: Settings, folder: DataFolder) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        databases = await open_databases(
+            settings, folder, stack, clock=SystemClock(), on_failure=lambda _: None
+        )
+        return await keys.add_key(settings, databases.master_keys)
 
 
 async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dict[str, Any]:
     failures: list[BaseException] = []
     async with AsyncExitStack() as stack:
-        databases = await open_databases(settings, folder, stack, on_failure=failures.append)
+        databases = await open_databases(
+            settings, folder, stack, clock=SystemClock(), on_failure=failures.append
+        )
         accounts = Accounts(
             database=databases.metadata, keys=databases.keys, clock=SystemClock(), ids=SystemIds()
         )
@@ -43,6 +59,14 @@ async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dic
                 follow_key(folder.path, key)
 
         return await AccountCommands(accounts, key_changed=follow).obey(command)
+
+
+def _require_data(settings: Settings) -> None:
+    if settings.database is None and not (settings.data / "metadata.sqlite").exists():
+        raise CannotStart(
+            message=f"no server was ever started on {settings.data}: run `openecr serve`, "
+            "or give --data or --database"
+        )
 
 
 def follow_key(data: Path, key: RootKey) -> None:

@@ -53,7 +53,7 @@ def list_jobs(*, state: str | None, as_json: bool, **flags: Any) -> None:
 @setting_options(only=("data",))
 def retry(*, job: int, **flags: Any) -> None:
     """Try a dead job again."""
-    _ask(read_settings(flags).data, "retry", job=job)
+    ask_work(read_settings(flags).data, "retry", job=job)
 
 
 @jobs.command()
@@ -61,7 +61,7 @@ def retry(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def cancel(*, job: int, **flags: Any) -> None:
     """Remove a job; who runs it loses it."""
-    _ask(read_settings(flags).data, "cancel", job=job)
+    ask_work(read_settings(flags).data, "cancel", job=job)
 
 
 @jobs.command("run")
@@ -69,7 +69,7 @@ def cancel(*, job: int, **flags: Any) -> None:
 @setting_options(only=("data",))
 def run_kind(*, kind: str, **flags: Any) -> None:
     """Do now what is done again and again, and wait for its end."""
-    _run(read_settings(flags).data, (kind,))
+    run_work(read_settings(flags).data, (kind,))
 
 
 @click.command()
@@ -79,13 +79,13 @@ def run_kind(*, kind: str, **flags: Any) -> None:
 def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
     """Print what collection would remove now: deleted repositories, late uploads, and blobs that no image needs."""
     data = read_settings(flags).data
-    found = _ask(data, "garbage")["garbage"]
+    found = ask_work(data, "garbage")["garbage"]
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(_garbage(found)))
     if runs:
         for kind in COLLECTION:
             click.echo(f"{kind} ...", err=True)
-            _run(data, (kind,))
-        click.echo("\n".join(["left:", *_garbage(_ask(data, "garbage")["garbage"])]), err=True)
+            run_work(data, (kind,))
+        click.echo("\n".join(["left:", *_garbage(ask_work(data, "garbage")["garbage"])]), err=True)
 
 
 @click.command()
@@ -93,17 +93,18 @@ def gc(*, runs: bool, as_json: bool, **flags: Any) -> None:
 def scrub(**flags: Any) -> None:
     """Read every blob again and compare it with its digest. Ends with status 1 where one is lost or unreadable.
 
-    A lost blob answers 404 until it is uploaded again. An unreadable one could not be read now: the store failed, or
-    the key of its repository is disabled.
+    A lost blob answers 404 until it is uploaded again, or found again: lost ones are read too. An unreadable one could
+    not be read now: the store failed, or the key of its repository is disabled.
     """
     data = read_settings(flags).data
-    report = _run(data, ("scrub",))["scrub"]
+    report = run_work(data, ("scrub",))["scrub"]
     click.echo(
-        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable"
+        f"{report['checked']} blobs, {report['checked_bytes']} bytes, {report['unreadable']} unreadable, "
+        f"{report['lost_count']} lost, {report['found_again']} found again"
     )
     for digest in report["lost"]:
         click.echo(f"lost {digest}")
-    sys.exit(1 if report["lost"] or report["unreadable"] else 0)
+    sys.exit(1 if report["lost_count"] or report["unreadable"] else 0)
 
 
 @click.group()
@@ -115,23 +116,27 @@ def blobs() -> None:
 @click.option("--remove-orphans", is_flag=True, help="Let the next collection remove what nobody names.")
 @setting_options(only=("data",))
 def audit(*, remove_orphans: bool, **flags: Any) -> None:
-    """Compare the blob store with the database. Ends with status 1 where bytes are missing.
+    """Compare the blob store with the database. Ends with status 1 where bytes are missing, too few or too many.
 
     Orphans are stored bytes that no row of the database names. After a database was restored from a backup they may
     be of images that the backup does not know.
     """
     data = read_settings(flags).data
     if remove_orphans:
-        begun = _ask(data, "remove-orphans")
+        begun = ask_work(data, "remove-orphans")
         _follow(data, ("remove-orphans",), begun["patience_seconds"], until=lambda found: not found)
-        _run(data, ("remove-bytes",))
-    report = _run(data, ("audit-blobs",))["audit-blobs"]
-    click.echo(f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs")
+        run_work(data, ("remove-bytes",))
+    report = run_work(data, ("audit-blobs",))["audit-blobs"]
+    click.echo(
+        f"{report['stored']} locations, {report['orphans']} orphans; {report['blobs']} blobs, "
+        f"{report['missing_count']} missing, {report['damaged_count']} damaged, {report['lost_count']} lost"
+    )
     for location in report["orphans_told"]:
         click.echo(f"orphan {location}")
-    for digest in report["missing"]:
-        click.echo(f"missing {digest}")
-    sys.exit(1 if report["missing"] else 0)
+    for word in ("missing", "damaged", "lost"):
+        for digest in report[word]:
+            click.echo(f"{word} {digest}")
+    sys.exit(1 if any(report[f"{word}_count"] for word in ("missing", "damaged", "lost")) else 0)
 
 
 @blobs.command("copy")
@@ -141,8 +146,9 @@ def audit(*, remove_orphans: bool, **flags: Any) -> None:
 def copy_command(*, source: str, target: str, **flags: Any) -> None:
     """Copy blobs from one store to another while servers run, and read each back. Ends with status 1 where one failed.
 
-    Run it once, start the servers anew with --blobs TO --blobs-old FROM, run it again, and leave --blobs-old out when
-    it finds nothing to copy any more.
+    Start all servers and workers anew with --blobs FROM --blobs-old TO: where there are several, each must read from
+    both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, run this until it
+    finds nothing to copy any more, and leave --blobs-old out.
     """
     settings = read_settings(flags)
     from openecr.server import copy
@@ -183,12 +189,12 @@ def worker(**flags: Any) -> None:
     sys.exit(run_worker(settings))
 
 
-def _run(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def run_work(data: Path, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Let schedules run now, wait until each has ended once more, and return their payloads by kind.
 
     Raises OperatorError where one fails, or nobody works.
     """
-    begun = _ask(data, "run", kinds=kinds)
+    begun = ask_work(data, "run", kinds=kinds)
     before = {job["kind"]: job["ended_at"] for job in begun["jobs"]}
 
     def have_ended(found: Mapping[str, dict[str, Any]]) -> bool:
@@ -209,7 +215,7 @@ def _follow(
     seen: Mapping[str, dict[str, Any]] = {}
     seen_at = time.monotonic()
     while True:
-        found = {job["kind"]: job for job in _ask(data, "watch", kinds=kinds)["jobs"]}
+        found = {job["kind"]: job for job in ask_work(data, "watch", kinds=kinds)["jobs"]}
         if until(found):
             return found
         for kind, job in found.items():
@@ -231,13 +237,14 @@ def _listed(data: Path, states: Sequence[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for state in states:
         after = 0
-        while len(found) < _LISTED_MAX and (page := _ask(data, "list", state=state, after=after)["jobs"]):
+        while len(found) < _LISTED_MAX and (page := ask_work(data, "list", state=state, after=after)["jobs"]):
             found += page
             after = page[-1]["id"]
     return found[:_LISTED_MAX]
 
 
-def _ask(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+def ask_work(data: Path, command: Any, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 -- one of the commands' words
+    """Ask the live server about background work. Raises OperatorError."""
     from openecr.cli.control import ask_server
     from openecr.web.control import Command
     from openecr.web.work_commands import WorkCommand

@@ -50,6 +50,9 @@ class TagMutabilitySetting:
 AES256 = "AES256"
 """The encryption type without a key of KMS."""
 
+KMS = "KMS"
+"""The encryption type under a key of KMS; the other one is KMS_DSSE."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:

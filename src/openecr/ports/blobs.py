@@ -7,9 +7,12 @@ What is stored may be sealed: a part's `Sealer` stands between its content and t
 knows nothing of it. Its positions and lengths are those of the stored bytes; `application/contents.py` opens them.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
+
+MARK_NAME = "blob-store-id"
+"""What a store calls its mark; no location looks like it."""
 
 Tap = Callable[[bytes], None]
 """Sees every batch of bytes in order, in the thread that writes it (a hash's update, say)."""
@@ -59,6 +62,14 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy of stored bytes at a location that rows may name already.
+
+        Nothing is there for anybody until it has finished, which fails where something is there by then. Raises
+        StorageFull below the reserve, Unavailable.
+        """
+        ...
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts, in order, durable on return; of no parts, an empty one.
 
@@ -68,7 +79,10 @@ class BlobStore(Protocol):
         ...
 
     def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read stored bytes [start, stop) in chunks. Raises Unavailable when they cannot be read."""
+        """Read stored bytes [start, stop) in chunks.
+
+        Raises ContentDamaged where the store is sure that they are not there, Unavailable where they cannot be read.
+        """
         ...
 
     def path(self, location: str) -> Path | None:
@@ -86,14 +100,43 @@ class BlobStore(Protocol):
         """Return the length of what is stored, or None if nothing is."""
         ...
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove bytes, durably; a location that holds nothing is fine. Raises Unavailable."""
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove bytes, durably; a location that holds nothing is fine. Return those whose bytes would not go.
+
+        Raises Unavailable where the store is away.
+        """
         ...
 
-    async def check_space(self) -> None:
-        """Raise StorageFull when free space is below the reserve."""
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove what writers that were killed have left that is no location, if they began before an instant.
+
+        Returns how many there were. Raises Unavailable.
+        """
+        ...
+
+    async def check_space(self, room_bytes: int = 0) -> None:
+        """Raise StorageFull when free space is below the reserve, or so many bytes more would make it so."""
         ...
 
     def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location, for audits."""
+        ...
+
+
+class MarkedBlobStore(BlobStore, Protocol):
+    """A store as a server opens it: it tells whether it is there, and which one it is.
+
+    The mark that it carries is no location.
+    """
+
+    async def answers(self) -> bool:
+        """Tell whether the store answers at all. May take long; never raises."""
+        ...
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return its mark, if it has one; of several stores in one the marks of all. Raises Unavailable."""
+        ...
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark a store, durably; one that is marked already stays as it is. Raises Unavailable."""
         ...

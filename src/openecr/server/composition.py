@@ -16,15 +16,22 @@ from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.kms.kms import Kms
 from openecr.application.limits import Limits
+from openecr.application.master_keys import MasterKeys
+from openecr.application.pacing import Pace
 from openecr.application.pull_times import PullTimes
+from openecr.application.rewrapping import Rewrapping
 from openecr.application.scrubbing import Scrubbing
+from openecr.application.sealing import Sealing
+from openecr.application.store_identity import StoreIdentity
 from openecr.application.use_cases import UseCases
 from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
+from openecr.ports.blobs import BlobStore, MarkedBlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
+from openecr.ports.keys import ServerKeyRing
 from openecr.server.databases import Databases, open_databases
 from openecr.server.readiness import Readiness
 from openecr.server.storage import open_blob_store
@@ -49,8 +56,14 @@ class Parts:
     accounts: Accounts
     collection: Collection
     jobs: Jobs
+    keys: ServerKeyRing
     kms: Kms
+    master_keys: MasterKeys | None
+    rewrapping: Rewrapping
     scrubbing: Scrubbing
+    sealing: Sealing | None
+    """None: what is stored in clear stays so."""
+
     pull_times: PullTimes
     key_uses: AccessKeyUses
     trail: AuditTrail
@@ -72,9 +85,10 @@ async def compose(
     """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
     limits = Limits(**settings.limits)
     async with AsyncExitStack() as stack:
-        databases = await open_databases(settings, folder, stack, on_failure=on_failure)
+        databases = await open_databases(settings, folder, stack, clock=clock, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         store = await open_blob_store(settings, folder, limits, stack)
+        identity = await _identity(settings, folder, metadata, store, ids)
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
@@ -86,6 +100,7 @@ async def compose(
         use_cases = UseCases(
             database=metadata,
             store=store,
+            check_store=identity.check,
             pull_times=pull_times,
             key_uses=key_uses,
             keys=keys,
@@ -103,7 +118,7 @@ async def compose(
                 use_cases,
                 hosts,
                 _Records(key_uses, trail),
-                Readiness(metadata),
+                Readiness(metadata, keys, store_answers=store.answers),
                 clock=clock,
                 ids=ids,
             ),
@@ -112,14 +127,12 @@ async def compose(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
             jobs=Jobs(database=metadata, clock=clock, lease_seconds=max(limits.job_lease_seconds, 1)),
+            keys=keys,
             kms=use_cases.kms,
-            scrubbing=Scrubbing(
-                database=metadata,
-                store=store,
-                read=use_cases.blobs.open,
-                clock=clock,
-                bytes_per_second=limits.scrub_bytes_per_second,
-            ),
+            master_keys=databases.master_keys,
+            rewrapping=Rewrapping(database=metadata, keys=keys),
+            scrubbing=_scrubbing(metadata, store, use_cases, clock),
+            sealing=_sealing(settings, metadata, store, use_cases, clock=clock, ids=ids),
             pull_times=pull_times,
             key_uses=key_uses,
             trail=trail,
@@ -128,6 +141,44 @@ async def compose(
             root_key=root_key,
             hosts=hosts,
         )
+
+
+def _scrubbing(metadata: Database, store: BlobStore, use_cases: UseCases, clock: Clock) -> Scrubbing:
+    return Scrubbing(
+        database=metadata,
+        store=store,
+        read=use_cases.blobs.open,
+        losses=use_cases.losses,
+        clock=clock,
+        pace=Pace(use_cases.limits.scrub_bytes_per_second),
+    )
+
+
+def _sealing(
+    settings: Settings, metadata: Database, store: BlobStore, use_cases: UseCases, *, clock: Clock, ids: Ids
+) -> Sealing | None:
+    if not settings.storage_encrypt_at_rest:
+        return None
+    return Sealing(
+        database=metadata,
+        store=store,
+        contents=use_cases.contents,
+        data_keys=use_cases.data_keys,
+        pace=Pace(use_cases.limits.scrub_bytes_per_second),
+        clock=clock,
+        ids=ids,
+        limits=use_cases.limits,
+    )
+
+
+async def _identity(
+    settings: Settings, folder: DataFolder, metadata: Database, store: MarkedBlobStore, ids: Ids
+) -> StoreIdentity:
+    """See that the store is the database's. Raises CannotStart."""
+    place = str(settings.blobs or folder.blobs)
+    identity = StoreIdentity(database=metadata, store=store, ids=ids, place=place)
+    await identity.prove()
+    return identity
 
 
 def _explanations(
@@ -258,7 +309,7 @@ def _web(
         registry_face=registry_face.handle,
         aws_face=aws.handle,
         downloads=downloads.handle,
-        probes=Health(is_ready=readiness.is_ready).handle,
+        probes=Health(is_ready=readiness.is_ready, has_store=readiness.has_store).handle,
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         access_log=settings.access_log,

@@ -4,27 +4,37 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import structlog
+
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.key_ring_proof import is_claimed, prove_key_ring
+from openecr.application.master_keys import MasterKeys, is_kept
 from openecr.domain.errors import CannotStart, Unavailable
-from openecr.ports.keys import KeyRing
-from openecr.server.keys import open_keys
+from openecr.ports.clock import Clock
+from openecr.ports.keys import ServerKeyRing
+from openecr.server.keys import external_keys, open_keys
 from openecr.settings import DatabaseUrl, Settings
 from openecr.store import server_state
 from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
-from openecr.store.postgres_migrating import prepare_postgresql
+from openecr.store.postgres_migrating import find_weaknesses, prepare_postgresql
 from openecr.store.postgresql import PostgresDatabase
 from openecr.store.sqlite import SqliteDatabase
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Databases:
-    """The database of the metadata, that of the activity (on PostgreSQL they are one), and their keys."""
+    """The database of the metadata, that of the activity (on PostgreSQL they are one), and their keys.
+
+    `master_keys` asks for the keys that an external KMS holds; None: there is none.
+    """
 
     metadata: Database
     activity: Database
-    keys: KeyRing
+    keys: ServerKeyRing
+    master_keys: MasterKeys | None
 
 
 async def open_databases(
@@ -32,37 +42,58 @@ async def open_databases(
     folder: DataFolder,
     stack: AsyncExitStack,
     *,
+    clock: Clock,
     on_failure: Callable[[BaseException], None],
 ) -> Databases:
     """Open what the settings say, its schema up to date; `stack` closes it. Raises CannotStart."""
     try:
         if settings.database is None:
-            opened = _open_sqlite(settings, folder, stack, on_failure=on_failure)
+            opened = await _open_sqlite(settings, folder, stack, clock=clock, on_failure=on_failure)
             await _refuse_moved(opened.metadata, folder)
         else:
-            opened = await _open_postgresql(settings, settings.database, folder, stack)
+            opened = await _open_postgresql(settings, settings.database, folder, stack, clock)
         await prove_key_ring(opened.metadata, opened.keys)
     except Unavailable as error:
         raise CannotStart(message=f"the database cannot be used: {error.context or error.message}") from error
     return opened
 
 
-def _open_sqlite(
+async def _open_sqlite(
     settings: Settings,
     folder: DataFolder,
     stack: AsyncExitStack,
     *,
+    clock: Clock,
     on_failure: Callable[[BaseException], None],
 ) -> Databases:
-    keys = open_keys(
-        settings, folder, may_create=folder.is_new
-    )  # before the file that says that it is not new
+    keys: ServerKeyRing | None = None
+    if not settings.keys_kms_keys:
+        # before the file that says that it is not new
+        keys = open_keys(settings, folder, may_create=folder.is_new)
     migrate_sqlite(folder.database, folder.activity)
     metadata = SqliteDatabase(folder.database, on_failure=on_failure)
     stack.push_async_callback(metadata.close)
     activity = SqliteDatabase(folder.activity, on_failure=on_failure)
     stack.push_async_callback(activity.close)
-    return Databases(metadata=metadata, activity=activity, keys=keys)
+    return await _with_keys(settings, metadata, activity, keys, clock)
+
+
+async def _with_keys(
+    settings: Settings, metadata: Database, activity: Database, keys: ServerKeyRing | None, clock: Clock
+) -> Databases:
+    """Open the ring of an external KMS, where the keys are not known yet. Raises CannotStart."""
+    if keys is not None:
+        if await metadata.read(is_kept):
+            raise CannotStart(
+                message="the master keys of this database are with an external KMS: give its key (--keys-kms-key)"
+            )
+        return Databases(metadata=metadata, activity=activity, keys=keys, master_keys=None)
+    external = external_keys(settings, metadata, clock)
+    may_create = settings.keys_old is not None or not await is_claimed(metadata)
+    await external.master_keys.start(may_create=may_create)
+    return Databases(
+        metadata=metadata, activity=activity, keys=external.ring, master_keys=external.master_keys
+    )
 
 
 async def _refuse_moved(database: Database, folder: DataFolder) -> None:
@@ -72,13 +103,23 @@ async def _refuse_moved(database: Database, folder: DataFolder) -> None:
         raise CannotStart(
             message=f"the database of {folder.path} was moved to {place}: start with --database, or give another --data"
         )
+    move = await database.read(lambda connection: server_state.find(connection, server_state.MOVING_TO))
+    if move is not None:
+        raise CannotStart(
+            message=f"a move of the database of {folder.path} to {move.partition(' ')[2]} was begun, and nobody knows "
+            "whether it arrived: run `openecr database copy` again as then, or with --abandon"
+        )
 
 
 async def _open_postgresql(
-    settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack
+    settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack, clock: Clock
 ) -> Databases:
     await prepare_postgresql(url.text, may_migrate=settings.migrate)
-    database = PostgresDatabase.connect(url.text)
+    for weakness in await find_weaknesses(url.text):
+        _LOG.warning("the database may lose what it acknowledged", setting=weakness)
+    database = PostgresDatabase.connect(url.text, connections=settings.database_connections)
     stack.push_async_callback(database.close)
-    keys = open_keys(settings, folder, may_create=not await is_claimed(database))
-    return Databases(metadata=database, activity=database, keys=keys)
+    keys: ServerKeyRing | None = None
+    if not settings.keys_kms_keys:
+        keys = open_keys(settings, folder, may_create=not await is_claimed(database))
+    return await _with_keys(settings, database, database, keys, clock)

@@ -1,14 +1,22 @@
 """The work that is done beside requests: jobs, once on all machines together, and routines, in every process."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
+from typing import TypeVar
 
-from openecr.application.scrubbing import Scrubbing, resumed
+from openecr.application.rewrapping import Rewrapping
+from openecr.application.scrubbing import Scrubbing, ScrubReport, resumed
+from openecr.application.sealing import Sealing, SealReport
+from openecr.application.sealing import resumed as resumed_sealing
 from openecr.jobs.routines import Routine
 from openecr.jobs.worker import Handler, Kind, Run
 from openecr.server.composition import Parts
-from openecr.web.work_commands import REMOVE_ORPHANS
+from openecr.web.work_commands import REMOVE_ORPHANS, REWRAP_KEYS
+
+R = TypeVar("R", ScrubReport, SealReport)
 
 _AUDIT_SECONDS = 0.5
 """What was noted for the trail is written within a second."""
@@ -17,9 +25,21 @@ _FLUSH_SECONDS = 5
 _RARE = 60
 """What is rarely worth it is done once in so many intervals of collection."""
 
+_DAY_SECONDS = 24 * 60 * 60
 _RETENTION_SECONDS = 600
+_FIRST_SEAL_SECONDS = 60
+"""A server that has just started has other things to do."""
+
 _KEYS_SECONDS = 600
 """Keys are deleted and rotated to the day; nobody waits for the minute."""
+
+_REWRAP_SECONDS = 7 * 24 * 3600
+"""What an operator forgets to ask for after a rotation is done within a week."""
+
+
+_REST = 2
+_REST_MAX_SECONDS = 1.0
+"""After each step, work rests twice as long as that took: it never has more than a third of anything."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
@@ -27,7 +47,11 @@ def routines_of(parts: Parts) -> tuple[Routine, ...]:
     audit = Routine(name="audit", run=parts.trail.flush, interval_seconds=_AUDIT_SECONDS)
     pull_times = Routine(name="pull times", run=parts.pull_times.flush, interval_seconds=_FLUSH_SECONDS)
     key_uses = Routine(name="key uses", run=parts.key_uses.flush, interval_seconds=_FLUSH_SECONDS)
-    return audit, pull_times, key_uses
+    found = (audit, pull_times, key_uses)
+    keys = parts.master_keys
+    if keys is None:
+        return found
+    return (*found, Routine(name="master keys", run=keys.look, interval_seconds=keys.look_seconds))
 
 
 def kinds_of(parts: Parts) -> tuple[Kind, ...]:
@@ -41,10 +65,16 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     )
     return (
         *collection,
+        Kind(
+            name="end-leftovers",
+            run=_alone(parts.collection.end_leftovers),
+            every_seconds=_DAY_SECONDS,
+            first_seconds=_DAY_SECONDS,
+        ),
         Kind(name="audit-retention", run=_until_done(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",
-            run=_scrub(parts.scrubbing),
+            run=_walk(resumed, parts.scrubbing.step),
             every_seconds=scrub_seconds,
             first_seconds=scrub_seconds,
         ),
@@ -60,16 +90,38 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
         Kind(
             name="kms-rotation", run=_until_done(parts.kms.rotations.rotate_due), every_seconds=_KEYS_SECONDS
         ),
+        Kind(
+            name=REWRAP_KEYS,
+            run=_rewrap(parts.rewrapping),
+            every_seconds=_REWRAP_SECONDS,
+            first_seconds=_REWRAP_SECONDS,
+        ),
         Kind(name=REMOVE_ORPHANS, run=_alone(partial(parts.scrubbing.audit, remove_orphans=True))),
+        *_sealing_kinds(parts.sealing),
     )
 
 
+def _sealing_kinds(sealing: Sealing | None) -> Iterator[Kind]:
+    if sealing is not None:
+        yield Kind(
+            name="seal-blobs",
+            run=_walk(resumed_sealing, sealing.step),
+            every_seconds=_DAY_SECONDS,
+            first_seconds=_FIRST_SEAL_SECONDS,
+        )
+
+
 def _until_done(step: Callable[[], Awaitable[int]]) -> Handler:
-    """Repeat a step that does a bounded piece and tells whether there may be more."""
+    """Repeat a step that does a bounded piece and tells whether there may be more.
+
+    It rests after each, so that requests which came meanwhile are answered before the next.
+    """
 
     async def handle(run: Run) -> None:
+        began = time.monotonic()
         while not run.is_lost and await step():
-            pass
+            await asyncio.sleep(min(_REST * (time.monotonic() - began), _REST_MAX_SECONDS))
+            began = time.monotonic()
 
     return handle
 
@@ -82,14 +134,14 @@ def _alone(work: Callable[[], Awaitable[object]]) -> Handler:
     return handle
 
 
-def _scrub(scrubbing: Scrubbing) -> Handler:
+def _walk(resume: Callable[[Mapping[str, object]], R], step: Callable[[R], Awaitable[bool]]) -> Handler:
     """Go on where the last attempt was interrupted; what was found stays in the payload until the next run."""
 
     async def handle(run: Run) -> None:
-        report = resumed(run.payload)
+        report = resume(run.payload)
         more = True
         while more:
-            more = await scrubbing.step(report)
+            more = await step(report)
             report.is_done = not more
             run.payload = asdict(report)
             if not await run.save():
@@ -103,5 +155,21 @@ def _audit(scrubbing: Scrubbing) -> Handler:
 
     async def handle(run: Run) -> None:
         run.payload = asdict(await scrubbing.audit(remove_orphans=False))
+
+    return handle
+
+
+def _rewrap(rewrapping: Rewrapping) -> Handler:
+    """Go on where the last attempt was interrupted; what was done stays in the payload until the next run."""
+
+    async def handle(run: Run) -> None:
+        report = rewrapping.resumed(run.payload)
+        more = True
+        while more:
+            more = await rewrapping.step(report)
+            report.is_done = not more
+            run.payload = asdict(report)
+            if not await run.save():
+                return
 
     return handle

@@ -31,6 +31,7 @@ from openecr.jobs.routines import Routine, run_routines
 from openecr.jobs.worker import Worker
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import kinds_of, routines_of
+from openecr.server.keys import add_key
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
@@ -214,7 +215,14 @@ class _Serving:
             key_changed=lambda key: self._key_changed(parts, key),
             audit=parts.trail.lookup,
             explanations=parts.explanations,
-            work=WorkCommands(jobs=parts.jobs, collection=parts.collection),
+            work=WorkCommands(
+                jobs=parts.jobs,
+                kinds=[kind.name for kind in kinds_of(parts)],
+                collection=parts.collection,
+                rewrapping=parts.rewrapping,
+                keys=parts.keys,
+                add_key=partial(add_key, self._settings, parts.master_keys),
+            ),
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,
                 "pid": str(os.getpid()),

@@ -9,13 +9,13 @@ from openecr.adapters.blobs.s3 import S3BlobStore, S3Options
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.limits import Limits
 from openecr.domain.errors import CannotStart, Unavailable
-from openecr.ports.blobs import BlobStore
+from openecr.ports.blobs import MarkedBlobStore
 from openecr.settings import S3Place, Settings
 
 
 async def open_blob_store(
     settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack
-) -> BlobStore:
+) -> MarkedBlobStore:
     """Open the store of the blobs, and the one that they come from; `stack` closes them. Raises CannotStart."""
     store = await open_place(settings, settings.blobs or folder.blobs, limits, stack)
     if settings.blobs_old is None:
@@ -25,7 +25,7 @@ async def open_blob_store(
 
 async def open_place(
     settings: Settings, place: Path | S3Place, limits: Limits, stack: AsyncExitStack
-) -> BlobStore:
+) -> MarkedBlobStore:
     """Open one store; `stack` closes it. Raises CannotStart."""
     if isinstance(place, S3Place):
         return await _open_s3(settings, place, limits, stack)

@@ -1,8 +1,12 @@
 """The settings of the database and the keys: where they are, where they are not in the data folder."""
 
 import re
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import msgspec
+
+from openecr.settings.s3 import check_endpoint, check_region
 from openecr.settings.setting import STRINGS, Setting, check_path
 from openecr.settings.values import DatabaseUrl
 
@@ -14,6 +18,7 @@ _HOST_AND_PORT = re.compile(
 _PORT_MAX = 65_535
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SECRETS = frozenset({"password", "sslpassword"})
+_KMS_KEY = re.compile(r"[A-Za-z0-9:/_-]{1,2048}", re.ASCII)
 _MASTER_KEY = re.compile(r"(?P<number>[1-9][0-9]{0,8}):[0-9a-f]{64}", re.ASCII)
 
 
@@ -63,6 +68,12 @@ def _check_master_keys(values: tuple[str, ...]) -> None:
         )
 
 
+def _check_kms_keys(values: tuple[str, ...]) -> None:
+    for value in values:
+        if _KMS_KEY.fullmatch(value) is None:
+            raise ValueError(f"{value[:64]!r} is no id, ARN or alias of a key")
+
+
 DATABASE_SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="database",
@@ -74,7 +85,16 @@ DATABASE_SETTINGS: tuple[Setting, ...] = (
         is_secret=True,
         description="PostgreSQL that any number of servers share: `postgresql://user@host:5432/database?sslmode=...`; "
         "a folder with its socket is `?host=/folder`. What is left out is taken from libpq's variables (`PGHOST`, "
-        "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password.",
+        "`PGPASSWORD`, `PGPASSFILE`, ...), which are the better place for the password. Of several hosts, "
+        "`host1,host2`, the one that takes changes is used (`target_session_attrs=read-write`).",
+    ),
+    Setting(
+        name="database_connections",
+        flag="--database-connections",
+        kind=Annotated[int, msgspec.Meta(ge=3, le=500)],
+        default=10,
+        description="Connections that one process keeps to PostgreSQL at most. All processes together stay below its "
+        "`max_connections`. PgBouncer may stand between in session mode alone.",
     ),
     Setting(
         name="migrate",
@@ -102,5 +122,82 @@ DATABASE_SETTINGS: tuple[Setting, ...] = (
         is_secret=True,
         description="The master keys themselves, in place of the folder: `number:64 hexadecimal digits` each. "
         "The one with the highest number seals.",
+    ),
+    Setting(
+        name="sealing_key",
+        flag="--sealing-key",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=999_999_999)],
+        default=None,
+        default_text="the highest",
+        description="Number of the master key that seals; all of them open. For a rotation on many servers "
+        "([keys.md](keys.md)).",
+    ),
+    Setting(
+        name="keys_kms_keys",
+        key="keys.kms_keys",
+        flag="--keys-kms-key",
+        kind=STRINGS,
+        default=(),
+        check=_check_kms_keys,
+        description="Keys of an external KMS, Amazon's or one that speaks its protocol, by id, ARN or alias, in place "
+        "of `keys`: the master keys are data keys of the first; all of them open. Credentials are what the AWS SDK "
+        "finds.",
+    ),
+    Setting(
+        name="keys_old",
+        flag="--keys-old",
+        kind=str,
+        default=None,
+        default_text="none",
+        check=check_path,
+        description="Folder of the master keys of before the external KMS: they open, until `openecr keys rewrap` has "
+        "left nothing for them.",
+    ),
+    Setting(
+        name="keys_kms_endpoint",
+        key="keys.kms_endpoint",
+        flag="--keys-kms-endpoint",
+        kind=str,
+        default=None,
+        default_text="Amazon's of the region",
+        check=check_endpoint,
+        description="URL of the external KMS, where it is not Amazon's.",
+    ),
+    Setting(
+        name="keys_kms_region",
+        key="keys.kms_region",
+        flag="--keys-kms-region",
+        kind=str,
+        default=None,
+        default_text="what the AWS SDK finds (`AWS_DEFAULT_REGION`, the profile)",
+        check=check_region,
+        description="Region of the external KMS's keys.",
+    ),
+    Setting(
+        name="keys_kms_ca_file",
+        key="keys.kms_ca_file",
+        flag="--keys-kms-ca-file",
+        kind=str,
+        default=None,
+        default_text="none",
+        check=check_path,
+        description="PEM file with the certificates that its endpoint is trusted by, in place of the usual ones.",
+    ),
+    Setting(
+        name="keys_kms_check_seconds",
+        key="keys.kms_check_seconds",
+        flag="--keys-kms-check-seconds",
+        kind=Annotated[int, msgspec.Meta(ge=1, le=3600)],
+        default=300,
+        description="How often the external KMS is asked again. When it says no, nothing is served any more.",
+    ),
+    Setting(
+        name="keys_kms_trust_seconds",
+        key="keys.kms_trust_seconds",
+        flag="--keys-kms-trust-seconds",
+        kind=Annotated[int, msgspec.Meta(ge=60, le=7 * 24 * 3600)],
+        default=3600,
+        description="How long the master keys are used after the last yes while it cannot be reached. More than "
+        "`keys.kms_check_seconds`.",
     ),
 )

@@ -29,7 +29,16 @@ _KINDS = {
     "str": "text",
     "array": "a list of texts",
 }
-_PATHS = ("data", "keys", "tls_cert", "tls_key", "oidc_ca_file", "s3_ca_file")
+_PATHS = (
+    "data",
+    "keys",
+    "keys_old",
+    "keys_kms_ca_file",
+    "tls_cert",
+    "tls_key",
+    "oidc_ca_file",
+    "s3_ca_file",
+)
 _BLOBS, _DATABASE = ("blobs", "blobs_old"), "database"
 _OUTLET, _STANDARD_OUTPUT = "audit_stream", "-"
 
@@ -218,9 +227,21 @@ def _check_consistency(settings: Settings) -> None:
         raise SettingsError(message="--s3-kms-key-id needs --s3-server-side-encryption aws:kms")
     if settings.s3_redirect and not isinstance(settings.blobs, S3Place):
         raise SettingsError(message="--s3-redirect needs --blobs s3://bucket/prefix")
+    _check_keys(settings)
     loopback = ipaddress.ip_address(settings.host).is_loopback
     if settings.scheme == "http" and not loopback and not settings.force_http:
         raise SettingsError(
             message=f"plain HTTP is not served on {settings.host}, where others can listen in: "
             "use --tls auto, or --tls-cert and --tls-key, or --force-http"
         )
+
+
+def _check_keys(settings: Settings) -> None:
+    if settings.keys_kms_keys and (settings.keys is not None or settings.master_keys):
+        raise SettingsError(
+            message="--keys-kms-key stands in place of --keys and of OPENECR_MASTER_KEYS: give one of the three"
+        )
+    if settings.keys_old is not None and not settings.keys_kms_keys:
+        raise SettingsError(message="--keys-old needs --keys-kms-key")
+    if settings.keys_kms_check_seconds >= settings.keys_kms_trust_seconds:
+        raise SettingsError(message="keys.kms_trust_seconds must be more than keys.kms_check_seconds")

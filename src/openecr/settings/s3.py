@@ -38,13 +38,15 @@ def _check_blobs(value: str) -> None:
         raise ValueError("it is a folder, file:///folder or s3://bucket/prefix")
 
 
-def _check_endpoint(value: str) -> None:
+def check_endpoint(value: str) -> None:
+    """Take the URL of a server. Raises ValueError."""
     found = urlsplit(value)
     if found.scheme not in {"http", "https"} or not found.hostname or found.query or found.fragment:
         raise ValueError("it is a URL such as https://s3.example.com:9000")
 
 
-def _check_region(value: str) -> None:
+def check_region(value: str) -> None:
+    """Take the name of a region, of whichever cloud. Raises ValueError."""
     if _REGION.fullmatch(value) is None:
         raise ValueError("it is no region's name")
 
@@ -75,7 +77,7 @@ S3_SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="Amazon's of the region",
-        check=_check_endpoint,
+        check=check_endpoint,
         description="URL of a server that speaks S3's protocol, where it is not Amazon's.",
     ),
     Setting(
@@ -85,7 +87,7 @@ S3_SETTINGS: tuple[Setting, ...] = (
         kind=str,
         default=None,
         default_text="what the AWS SDK finds (`AWS_DEFAULT_REGION`, the profile)",
-        check=_check_region,
+        check=check_region,
         description="Region of the bucket, by which requests to it are signed.",
     ),
     Setting(

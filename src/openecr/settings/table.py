@@ -285,7 +285,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=bool,
         default=True,
         description="Seal what is uploaded under the server's key ring. Where disks are encrypted already, `false` "
-        "sends files without opening them. What is stored stays as it is, and is read either way.",
+        "sends files without opening them. Both are read either way; where it is on, a job seals what is in clear.",
     ),
     *S3_SETTINGS,
     Setting(

@@ -49,9 +49,18 @@ class Settings:
 
     data: Path
     database: DatabaseUrl | None
+    database_connections: int
     migrate: bool
     keys: Path | None
     master_keys: tuple[str, ...] = field(repr=False)
+    sealing_key: int | None
+    keys_kms_keys: tuple[str, ...]
+    keys_old: Path | None
+    keys_kms_endpoint: str | None
+    keys_kms_region: str | None
+    keys_kms_ca_file: Path | None
+    keys_kms_check_seconds: int
+    keys_kms_trust_seconds: int
     blobs: Path | S3Place | None
     blobs_old: Path | S3Place | None
     host: str

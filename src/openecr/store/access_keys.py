@@ -1,5 +1,7 @@
 """Access keys. Their secrets are sealed before they come here."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import bindparam, delete, insert, outerjoin, select, update
 
 from openecr.domain.accounts import AccessKey, KeyOwner, KeyStatus, SealedKey
@@ -53,6 +55,7 @@ FIND_ACTIVE_OWNER = Statement(
 )
 """Asked by every request to the registry: whose is this key, if it works, and which repository is meant?"""
 
+LIST_KNOWN = Statement(select(_K.access_key_id).where(is_one_of(_K.access_key_id, "key_ids")))
 FIND_NEWEST_ACTIVE = Statement(
     select(*_COLUMNS)
     .where(_K.account_id == bindparam("the_account"), _K.principal_id == bindparam("principal"), _IS_ACTIVE)
@@ -186,3 +189,8 @@ def _key(row: Row) -> SealedKey:
         principal_id=str(row[2]),
         sealed_secret=bytes(row[3]),
     )
+
+
+def list_known(connection: Connection, access_key_ids: Iterable[str]) -> set[str]:
+    """Return those ids that a key has, whosever it is and whether it works."""
+    return {str(row[0]) for row in connection.fetch_all(LIST_KNOWN, key_ids=as_list(access_key_ids))}

@@ -1,9 +1,9 @@
 """Accounts."""
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, select, update
 
 from openecr.store.connections import Connection
-from openecr.store.dialects import insert_or_ignore
+from openecr.store.dialects import insert_or_ignore, now_microseconds
 from openecr.store.statements import Statement
 from openecr.store.tables import ACCOUNTS
 
@@ -19,7 +19,12 @@ LIST = Statement(
 RAISE_EPOCH = Statement(
     update(ACCOUNTS)
     .where(_A.account_id == bindparam("the_id"))
-    .values(authorization_epoch=_A.authorization_epoch + 1)
+    .values(
+        authorization_epoch=case(
+            (_A.authorization_epoch < now_microseconds(), now_microseconds()),
+            else_=_A.authorization_epoch + 1,
+        )
+    )
 )
 FIND_EPOCH = Statement(select(_A.authorization_epoch).where(_A.account_id == bindparam("the_id")))
 
@@ -47,7 +52,11 @@ def list_after(connection: Connection, after: str, *, count: int) -> list[tuple[
 
 
 def raise_epoch(connection: Connection, account_id: str) -> None:
-    """Tell every cache that keys, principals or policies of the account changed."""
+    """Tell every cache that keys, principals or policies of the account changed.
+
+    The number is never one that was there before, also where a database has lost its last changes since: a backup was
+    put back, or a standby took over that was behind. So it goes with the database's clock, and never backwards.
+    """
     connection.execute(RAISE_EPOCH, the_id=account_id)
 
 

@@ -1,6 +1,7 @@
 """Blobs, and the links through which repositories hold them."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, tuple_, update
@@ -10,7 +11,7 @@ from openecr.domain.digests import Digest
 from openecr.domain.registries import RegistryId
 from openecr.store import doomed
 from openecr.store.connections import Connection
-from openecr.store.dialects import as_list, insert_or_ignore, is_one_of
+from openecr.store.dialects import as_list, insert_or_ignore, is_one_of, one_by_one
 from openecr.store.statements import Statement
 from openecr.store.tables import BIG, BLOBS, IMAGE_BLOBS, IS_LIVE, LINKS, REPOSITORIES, TEXT
 
@@ -45,7 +46,7 @@ FIND_HELD = Statement(
     is_shared=True,
 )
 FIND_CONTENT = Statement(
-    select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key).where(
+    select(_B.id, _B.location, _B.state, _B.header, _B.sealed_key, _B.size_bytes).where(
         _B.region == bindparam("region"),
         _B.key_id == bindparam("key_id"),
         _B.digest == bindparam("digest"),
@@ -87,14 +88,12 @@ REMOVE_LINK = Statement(
         _L.repository_id == bindparam("repository_id"), _L.digest == bindparam("digest"), ~_IS_NEEDED
     )
 )
-LIST_HELD = Statement(
+LIST_HELD = one_by_one(
     select(_L.digest)
     .join_from(LINKS, BLOBS, _L.blob_id == _B.id)
-    .where(
-        _L.repository_id == bindparam("repository_id"),
-        is_one_of(_L.digest, "digests"),
-        _B.state == "stored",
-    )
+    .where(_L.repository_id == bindparam("repository_id"), _B.state == "stored"),
+    _L.digest,
+    "digests",
 )
 LIST_HOLDERS = Statement(
     select(_R.name)
@@ -136,13 +135,15 @@ LIST_UNNEEDED_LINKS = Statement(
     .order_by(_L.grace_until, _L.repository_id, _L.digest)
     .limit(bindparam("limit"))
 )
-REMOVE_UNNEEDED_LINK = Statement(
-    delete(LINKS).where(
+REMOVE_UNNEEDED_LINKS = Statement(
+    delete(LINKS)
+    .where(
         _L.repository_id == bindparam("repository_id"),
-        _L.digest == bindparam("digest"),
+        is_one_of(_L.digest, "digests"),
         _L.grace_until <= bindparam("now"),
         ~_IS_NEEDED,
     )
+    .returning(_L.blob_id)
 )
 _IS_LINKED = exists().where(_L.blob_id == _B.id)
 CLAIM = Statement(delete(BLOBS).where(is_one_of(_B.id, "blob_ids"), ~_IS_LINKED).returning(_B.location))
@@ -162,6 +163,14 @@ class Content:
     header: bytes | None
     sealed_key: bytes | None
     lost_location: str | None = None
+
+
+class ContentUnchecked(Exception):
+    """A unit of work is about to keep content of which nobody has looked whether its bytes are there: `blob`."""
+
+    def __init__(self, blob: StoredBlob) -> None:
+        super().__init__(blob.location)
+        self.blob = blob
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -215,11 +224,13 @@ def keep(
     location: str,
     header: bytes | None,
     sealed_key: bytes | None,
+    checked: Collection[str],
     now: int,
 ) -> Content:
     """Return the content with this digest, shared under `key_id`, making its row, or healing a lost one.
 
-    Where content is stored already, it stays as it is and what is given is not kept.
+    Where content is stored already, it stays as it is and what is given is not kept. Raises ContentUnchecked unless
+    its location is among those that were `checked`.
     """
     row = connection.fetch_one(FIND_CONTENT, region=region, key_id=key_id, digest=str(digest))
     if row is None:
@@ -236,7 +247,7 @@ def keep(
         )
         assert added is not None
         return Content(blob_id=added[0], location=location, header=header, sealed_key=sealed_key)
-    blob_id, stored_location, state, stored_header, stored_key = row
+    blob_id, stored_location, state, stored_header, stored_key, stored_bytes = row
     if state == "lost":
         connection.execute(
             HEAL,
@@ -252,6 +263,18 @@ def keep(
             header=header,
             sealed_key=sealed_key,
             lost_location=stored_location,
+        )
+    if stored_location not in checked:
+        raise ContentUnchecked(
+            StoredBlob(
+                blob_id=blob_id,
+                digest=digest,
+                size_bytes=stored_bytes,
+                location=stored_location,
+                header=stored_header,
+                sealed_key=stored_key,
+                key_id=key_id,
+            )
         )
     return Content(blob_id=blob_id, location=stored_location, header=stored_header, sealed_key=stored_key)
 
@@ -343,9 +366,18 @@ def list_unneeded_links(
     return LinkWindow(unneeded=unneeded, end=unneeded[-1][0] if len(unneeded) == limit else end)
 
 
-def remove_unneeded_link(connection: Connection, repository_id: int, digest: str, *, now: int) -> bool:
-    """Remove a link if, in this very transaction, it is still unneeded and out of grace."""
-    return connection.execute(REMOVE_UNNEEDED_LINK, repository_id=repository_id, digest=digest, now=now) > 0
+def remove_unneeded_links(connection: Connection, places: Iterable[LinkPlace], *, now: int) -> list[int]:
+    """Remove those links that are, in this very transaction, still unneeded and out of grace; return their blobs."""
+    digests: defaultdict[int, list[str]] = defaultdict(list)
+    for place in places:
+        digests[place.repository_id].append(place.digest)
+    return [
+        int(row[0])
+        for repository_id, some in digests.items()
+        for row in connection.fetch_all(
+            REMOVE_UNNEEDED_LINKS, repository_id=repository_id, digests=as_list(some), now=now
+        )
+    ]
 
 
 def claim(connection: Connection, blob_ids: Iterable[int], *, not_before: int) -> None:

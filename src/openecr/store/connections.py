@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar, cast
 import asyncpg
 from sqlalchemy.util import await_only
 
-from openecr.store.postgres_pool import RawConnection
-from openecr.store.statements import Statement
+from openecr.store.postgres_connecting import RawConnection
+from openecr.store.statements import Statement, refuse_nul
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -58,6 +58,7 @@ class SqliteConnection:
         defaults = statement.sqlite_defaults
         if defaults:
             parameters = {**defaults, **parameters}
+        refuse_nul(parameters.values())
         try:
             return self.raw.execute(statement.sqlite_text, parameters)
         except sqlite3.IntegrityError as error:

@@ -10,7 +10,7 @@ from openecr.domain.repositories import Repository
 from openecr.store import repositories
 from openecr.store.connections import Connection
 from openecr.store.statements import Statement
-from openecr.store.tables import BLOBS, IS_LIVE, LINKS, REPOSITORIES
+from openecr.store.tables import BIG, BLOBS, IS_LIVE, LINKS, REPOSITORIES
 
 _B = BLOBS.c
 _L = LINKS.c
@@ -31,7 +31,12 @@ FIND_SHARED = Statement(
 LIST_HOLDERS = Statement(
     select(_L.sealed_key, _R.registry_id, *repositories.COLUMNS)
     .join_from(LINKS, REPOSITORIES, _L.repository_id == _R.id)
-    .where(_L.blob_id == bindparam("blob_id"), IS_LIVE)
+    .where(
+        _L.blob_id == bindparam("blob_id"),
+        _L.repository_id > bindparam("after", type_=BIG),
+        _L.sealed_key.is_not(None),
+        IS_LIVE,
+    )
     .order_by(_L.repository_id)
     .limit(bindparam("limit"))
 )
@@ -84,10 +89,9 @@ def check(connection: Connection, place: Place, repository_id: int, region: str,
         raise PlaceChanged
 
 
-def list_holders(connection: Connection, blob_id: int, *, limit: int) -> list[Holder]:
-    """Return repositories through which a blob's share key may be opened."""
+def list_holders(connection: Connection, blob_id: int, *, after: int, limit: int) -> list[Holder]:
+    """Return repositories through which a blob's share key may be opened, by id, from the first after `after`."""
     return [
         Holder(repository=repositories.from_row(RegistryId.parse(row[1]), row[2:]), sealed_key=bytes(row[0]))
-        for row in connection.fetch_all(LIST_HOLDERS, blob_id=blob_id, limit=limit)
-        if row[0] is not None
+        for row in connection.fetch_all(LIST_HOLDERS, blob_id=blob_id, after=after, limit=limit)
     ]

@@ -3,7 +3,19 @@
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Integer, Text, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+)
 
 from openecr.domain.kms import GrantConstraints, KmsGrant
 from openecr.domain.registries import RegistryId
@@ -11,6 +23,7 @@ from openecr.store.connections import Connection, Row
 from openecr.store.dialects import as_list, is_one_of
 from openecr.store.kms_tables import KMS_GRANTS
 from openecr.store.statements import Statement
+from openecr.store.tables import TEXT
 
 _G = KMS_GRANTS.c
 _COLUMNS = (
@@ -27,6 +40,9 @@ _COLUMNS = (
     _G.created_at,
 )
 _OF_KEY = _G.key_id == bindparam("the_key")
+_REGION = func.substr(
+    _G.registry_id, literal_column("14"), type_=TEXT
+)  # behind the account's twelve digits and `/`
 
 
 def _is_asked(column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
@@ -80,7 +96,11 @@ LIST_NAMED = Statement(
 )
 LIST_RETIRABLE = Statement(
     select(*_COLUMNS)
-    .where(_G.retiring == bindparam("the_retiring"), _G.grant_id > bindparam("after"))
+    .where(
+        _G.retiring == bindparam("the_retiring"),
+        _G.grant_id > bindparam("after"),
+        bindparam("the_region", type_=TEXT) == _REGION,
+    )
     .order_by(_G.grant_id)
     .limit(bindparam("count"))
 )
@@ -92,6 +112,15 @@ REMOVE = Statement(delete(KMS_GRANTS).where(_OF_KEY, _G.grant_id == bindparam("t
 REMOVE_SOME = Statement(
     delete(KMS_GRANTS).where(
         _G.grant_id.in_(select(_G.grant_id).where(_OF_KEY).limit(bindparam("count", type_=Integer())))
+    )
+)
+REMOVE_NAMED = Statement(
+    delete(KMS_GRANTS).where(
+        _G.grant_id.in_(
+            select(_G.grant_id)
+            .where(_OF_KEY, _G.grantee == bindparam("the_grantee"), _G.name == bindparam("the_name"))
+            .limit(bindparam("count", type_=Integer()))
+        )
     )
 )
 
@@ -144,9 +173,13 @@ def list_named(connection: Connection, key_id: str, grantee: str, name: str, *, 
     return [_grant(row) for row in rows]
 
 
-def list_retirable(connection: Connection, retiring: str, *, after: str, limit: int) -> list[KmsGrant]:
-    """Return grants that a principal may retire, by id, those that sort after `after`."""
-    rows = connection.fetch_all(LIST_RETIRABLE, the_retiring=retiring, after=after, count=limit)
+def list_retirable(
+    connection: Connection, retiring: str, *, region: str, after: str, limit: int
+) -> list[KmsGrant]:
+    """Return grants on keys of a region that a principal may retire, by id, those that sort after `after`."""
+    rows = connection.fetch_all(
+        LIST_RETIRABLE, the_retiring=retiring, the_region=region, after=after, count=limit
+    )
     return [_grant(row) for row in rows]
 
 
@@ -170,6 +203,11 @@ def remove(connection: Connection, key_id: str, grant_id: str) -> bool:
 def remove_some(connection: Connection, key_id: str, *, limit: int) -> int:
     """End some of a key's grants; return how many."""
     return connection.execute(REMOVE_SOME, the_key=key_id, count=limit)
+
+
+def remove_named(connection: Connection, key_id: str, grantee: str, name: str, *, limit: int) -> int:
+    """End some of a principal's grants of one name on a key; return how many."""
+    return connection.execute(REMOVE_NAMED, the_key=key_id, the_grantee=grantee, the_name=name, count=limit)
 
 
 def _constraints_text(constraints: GrantConstraints) -> str:

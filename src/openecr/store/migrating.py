@@ -1,5 +1,6 @@
 """Bringing a database to the schema that this version needs: forward only, refusing one that is newer."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import sqlalchemy
@@ -57,11 +58,23 @@ def head_of(tree: str) -> str:
 def oldest_compatible(tree: str) -> str:
     """Return the oldest revision whose version may still work with the newest schema.
 
-    The newest migration says it, `oldest_compatible = "0007"`; where it says nothing, only its own version may.
+    Each migration says how far back its own promise reaches, `oldest_compatible = "0007"`; one that says nothing breaks
+    with all before it. What every later migration promises to a revision, the newest schema keeps.
     """
-    head = head_of(tree)
-    said: str = getattr(_scripts(tree).get_revision(head).module, "oldest_compatible", head)
-    return said
+    scripts = _scripts(tree).walk_revisions()  # from the newest
+    return reach(
+        (script.revision, getattr(script.module, "oldest_compatible", script.revision)) for script in scripts
+    )
+
+
+def reach(promises: Iterable[tuple[str, str]]) -> str:
+    """Return the oldest of revisions, the newest first, that each later one promises to go together with."""
+    oldest = broken_before = ""
+    for revision, promised in promises:
+        if revision < broken_before:
+            break
+        oldest, broken_before = revision, max(broken_before, promised)
+    return oldest
 
 
 def _scripts(tree: str) -> ScriptDirectory:

@@ -8,7 +8,6 @@ import enum
 from collections.abc import Callable
 from typing import TypeVar
 
-import asyncpg
 import sqlalchemy
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -23,11 +22,11 @@ from openecr.store.migrating import (
     oldest_compatible,
     revisions,
 )
-from openecr.store.server_state import COMPATIBILITY
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector
+from openecr.store.server_state import COMPATIBILITY, MOVING_TO
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10
 ALONE = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC2})"
 """Keeps all others out who migrate, until the transaction ends. No other program should use that number."""
 
@@ -78,9 +77,57 @@ async def migrate_postgresql(url: str, *, lock_seconds: int = LOCK_SECONDS) -> S
     )
 
 
+async def shuts_out_older(url: str) -> bool:
+    """Tell whether servers of the version that made the schema could not start any more after a migration.
+
+    Raises CannotStart.
+    """
+
+    def ask(connection: sqlalchemy.Connection) -> bool:
+        found = {tree: find_revision(connection, tree) for tree in TREES}
+        return any(
+            revision is not None and revision in revisions(tree) and revision < oldest_compatible(tree)
+            for tree, revision in found.items()
+        )
+
+    return await _run(url, ask)
+
+
 async def examine_postgresql(url: str) -> SchemaState:
     """Tell how the schema stands, changing nothing. Raises CannotStart."""
     return await _run(url, _examine)
+
+
+async def has_arrived(url: str, move: str) -> bool:
+    """Tell whether a move is there, as it stood in the copied file. Waits for one that is under way.
+
+    Raises CannotStart.
+    """
+
+    def ask(connection: sqlalchemy.Connection) -> bool:
+        if find_revision(connection, TREES[0]) is None:
+            return False
+        row = connection.exec_driver_sql(
+            "SELECT value FROM server_state WHERE name = $1", (MOVING_TO,)
+        ).fetchone()
+        return row is not None and row[0] == move
+
+    return await _run(url, ask)
+
+
+async def find_weaknesses(url: str) -> list[str]:
+    """Return the server's settings, `name=value`, by which a crash may lose what it has acknowledged.
+
+    Raises CannotStart.
+    """
+
+    def ask(connection: sqlalchemy.Connection) -> list[str]:
+        rows = connection.exec_driver_sql(
+            "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY 1"
+        )
+        return [f"{row[0]}=off" for row in rows]
+
+    return await _run(url, ask)
 
 
 def _examine(connection: sqlalchemy.Connection) -> SchemaState:
@@ -134,7 +181,7 @@ async def _run(
     """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(url, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS),
+        async_creator=lambda: Connector(url).connect(_SETTINGS),
         poolclass=sqlalchemy.NullPool,
     )
     try:
@@ -142,7 +189,7 @@ async def _run(
             for statement in (*_LIMITS, f"SET LOCAL lock_timeout = '{lock_seconds}s'"):
                 await connection.exec_driver_sql(statement)
             return await connection.run_sync(work)
-    except (sqlalchemy.exc.DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (sqlalchemy.exc.DBAPIError, *DRIVER_ERRORS) as error:
         raise CannotStart(message=f"the database cannot be used: {one_line(error)}") from error
     finally:
         await engine.dispose()

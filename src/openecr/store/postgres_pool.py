@@ -3,22 +3,20 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
 from openecr.domain.errors import StorageFull, Unavailable
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector, RawConnection
 
 T = TypeVar("T")
-RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_CONNECT_SECONDS = 10
 _COMMAND_SECONDS = 30
 _WAIT_SECONDS = 30
 _IDLE_SECONDS = 300
 """Connections that were not used for so long are not trusted: whatever lies between may have forgotten them."""
 
-_STATEMENTS_KEPT = 1024
 _SETTINGS = {
     "application_name": "openecr",
     "jit": "off",  # pays only for statements that take seconds
@@ -37,22 +35,27 @@ _UNAVAILABLE = (
 )
 """Beginnings of the states (PostgreSQL manual, appendix A) in which the server can do nothing now, and may again."""
 
-_LOST = ("08", "25P03", "57P")
+_LOST = ("08", "25006", "25P03", "57P")
+"""States in which another connection may do better: also where a server that took changes has become a standby."""
 
 
 class ConnectionLost(Exception):
     """A connection broke before anything was committed through it; the cause is the driver's error."""
 
 
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""What asyncpg raises. A deadline that passes is an OSError too."""
-
-
 class PostgresPool:
     """At most `size` connections with the same settings; they are made when they are needed."""
 
-    def __init__(self, url: str, *, size: int, settings: Mapping[str, str]) -> None:
-        self._url = url
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        size: int,
+        settings: Mapping[str, str],
+        command_seconds: float = _COMMAND_SECONDS,
+    ) -> None:
+        self._command_seconds = command_seconds
+        self._connector = connector
         self._size = size
         self._settings = {**_SETTINGS, **settings}
         self._open = 0
@@ -62,12 +65,16 @@ class PostgresPool:
     async def use(self, work: Callable[[RawConnection], Awaitable[T]]) -> T:
         """Run something on a connection; again, on a new one, where it turns out that the connection was broken.
 
+        What the server did not answer in time is not asked again: it would wait behind itself.
+
         Raises what the work or the driver raised, ConnectionLost, and Unavailable where no connection becomes free in
         time.
         """
         try:
             return await self._use(work)
-        except ConnectionLost:
+        except ConnectionLost as lost:
+            if isinstance(lost.__cause__, TimeoutError):
+                raise
             self._forget_idle()
         return await self._use(work)
 
@@ -110,15 +117,13 @@ class PostgresPool:
     async def _connect(self) -> RawConnection:
         self._open += 1
         try:
-            return await asyncpg.connect(
-                self._url,
-                timeout=_CONNECT_SECONDS,
-                command_timeout=_COMMAND_SECONDS,
-                statement_cache_size=_STATEMENTS_KEPT,
-                max_cached_statement_lifetime=0,
-                max_cacheable_statement_size=0,
-                server_settings=self._settings,
-            )
+            return await self._connector.connect(self._settings, command_seconds=self._command_seconds)
+        except asyncpg.TooManyConnectionsError:
+            self._open -= 1
+            if self._open:
+                return await self._wait()  # one of those that the server has let in serves this caller too
+            self._hand_on(None)
+            raise
         except BaseException:
             self._open -= 1
             self._hand_on(None)

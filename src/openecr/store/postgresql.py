@@ -6,6 +6,7 @@ has begun goes on to its end when its caller goes away, so that no connection is
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -13,11 +14,10 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from openecr.store.connections import ConstraintViolated, PostgresConnection, Row, rows_of
 from openecr.store.database import DatabaseFailed, Work
+from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector, RawConnection
 from openecr.store.postgres_pool import (
-    DRIVER_ERRORS,
     ConnectionLost,
     PostgresPool,
-    RawConnection,
     busy,
     is_lost,
     state_of,
@@ -37,10 +37,15 @@ _FIRST_PAUSE_SECONDS = 0.002
 _GOLDEN_RATIO = 0.618034
 _LAST_PAUSE_SECONDS = 0.1
 
-_READERS = 4
-_SCANNERS = 3
-_WRITERS = 8
-"""Connections of one process, of each kind apart: long lists and waits for locks take none from point reads."""
+CONNECTIONS = 10
+CONNECTIONS_MIN = 3
+"""Connections of one process."""
+_READERS = 4 / 10
+_SCANNERS = 3 / 10
+"""The parts of each kind; the rest is for units. Long lists and waits for locks take none from point reads.
+
+Units of work that run at the same time are in each other's way, and this process keeps no more than three of them busy.
+"""
 
 _POINT_READS = {
     "default_transaction_read_only": "on",
@@ -63,24 +68,28 @@ _SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 class PostgresDatabase:
     """One PostgreSQL database, shared by any number of server processes. Made and used in one event loop."""
 
-    def __init__(self, url: str) -> None:
-        self._readers = PostgresPool(url, size=_READERS, settings=_POINT_READS)
-        self._scanners = PostgresPool(url, size=_SCANNERS, settings=_LISTS)
-        self._writers = PostgresPool(url, size=_WRITERS, settings=_UNITS)
+    def __init__(self, url: str, connections: int) -> None:
+        readers, scanners = (max(1, int(connections * part)) for part in (_READERS, _SCANNERS))
+        connector = Connector(url)
+        self._readers = PostgresPool(connector, size=readers, settings=_POINT_READS)
+        self._scanners = PostgresPool(connector, size=scanners, settings=_LISTS)
+        self._writers = PostgresPool(connector, size=connections - readers - scanners, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
         self._retries = 0
+        self._again = asyncio.Lock()
         self._closed = False
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @classmethod
-    def connect(cls, url: str) -> "PostgresDatabase":
+    def connect(cls, url: str, *, connections: int = CONNECTIONS) -> "PostgresDatabase":
         """Name the database, as libpq does (`postgresql://...`, or `postgresql+asyncpg://...`); nothing is opened yet.
 
-        What the URL leaves out is taken from libpq's environment (`PGHOST` and so on).
+        What the URL leaves out is taken from libpq's environment (`PGHOST` and so on). At most `connections` are
+        open at a time.
         """
-        return cls(url.replace("postgresql+asyncpg://", "postgresql://", 1))
+        return cls(url.replace("postgresql+asyncpg://", "postgresql://", 1), connections)
 
     async def read(self, work: Work[T]) -> T:
         """Run point reads, each statement on its own."""
@@ -112,11 +121,13 @@ class PostgresDatabase:
         async def unit(raw: RawConnection) -> T:
             return await _transact(raw, _SERIALIZABLE, work)
 
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        pause_seconds = 0.0
         violations = 0
-        for _ in range(ATTEMPTS):
+        for number in range(ATTEMPTS):
             try:
-                return await self._writers.use(unit)
+                # Units run again one at a time, so that those that were in each other's way do not meet again.
+                async with nullcontext() if number == 0 else self._again:
+                    return await self._writers.use(unit)
             except ConstraintViolated:
                 violations += 1
                 if violations == CONSTRAINT_ATTEMPTS:
@@ -124,10 +135,11 @@ class PostgresDatabase:
             except asyncpg.PostgresError as error:
                 if not _is_passing_conflict(error):
                     raise
-            # Units that were in each other's way must not meet again: each pause is another part of its full length.
+            # What was in the way has mostly been committed by now. After that, others may be those of other
+            # processes, and each pause is another part of its full length.
             self._retries += 1
             await asyncio.sleep(pause_seconds * (0.5 + self._retries * _GOLDEN_RATIO % 1))
-            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+            pause_seconds = min(pause_seconds * 2 or _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
         raise busy("serialization failures")
 
     async def close(self) -> None:

@@ -14,7 +14,11 @@ from openecr.store.tables import IMAGE_PULLS
 
 BATCH_ROWS = 500
 PUT = insert_or_replace(
-    IMAGE_PULLS, conflict=("image_id",), columns=("image_id", "pulled_at"), replace=("pulled_at",)
+    IMAGE_PULLS,
+    conflict=("image_id",),
+    columns=("image_id", "pulled_at"),
+    replace=("pulled_at",),
+    where_later="pulled_at",
 )
 FIND = Statement(
     select(IMAGE_PULLS.c.image_id, IMAGE_PULLS.c.pulled_at).where(
@@ -31,7 +35,7 @@ REMOVE = Statement(delete(IMAGE_PULLS).where(is_one_of(IMAGE_PULLS.c.image_id, "
 
 
 def put(connection: Connection, pulls: Sequence[tuple[int, int]]) -> None:
-    """Store when images were pulled."""
+    """Store when images were pulled; a later pull that another process has stored stays."""
     for image_id, pulled_at in pulls:
         connection.execute(PUT, image_id=image_id, pulled_at=pulled_at)
 

@@ -47,6 +47,9 @@ LIST_LIVE = Statement(
     .limit(bindparam("limit"))
 )
 IS_LIVE = Statement(select(_R.id).where(_R.id == bindparam("repository_id"), LIVE))
+FIND_MUTABILITY = Statement(
+    select(_R.tag_mutability, _R.exclusion_filters).where(_R.id == bindparam("repository_id"), LIVE)
+)
 ADD = Statement(
     insert(REPOSITORIES).returning(_R.id),
     columns=(
@@ -104,15 +107,17 @@ REMOVE_TAGS = Statement(
 _SETTINGS_KEPT = 256
 
 
+def _tag_mutability(mutability: str, filters: str) -> TagMutabilitySetting:
+    return TagMutabilitySetting(mode=TagMutability(mutability), exclusion_filters=tuple(json.loads(filters)))
+
+
 @lru_cache(_SETTINGS_KEPT)
 def _settings(
     mutability: str, filters: str, scan_on_push: int, encryption_type: str, kms_key: str | None
 ) -> RepositorySettings:
     """Few combinations exist, and every request reads one."""
     return RepositorySettings(
-        tag_mutability=TagMutabilitySetting(
-            mode=TagMutability(mutability), exclusion_filters=tuple(json.loads(filters))
-        ),
+        tag_mutability=_tag_mutability(mutability, filters),
         scan_on_push=bool(scan_on_push),
         encryption=Encryption(encryption_type=encryption_type, kms_key=kms_key),
     )
@@ -172,7 +177,22 @@ def is_live(connection: Connection, repository: Repository) -> bool:
 def require_live(connection: Connection, repository: Repository) -> None:
     """Check inside a unit of work that this very repository still lives. Raises RepositoryNotFound."""
     if not is_live(connection, repository):
-        raise RepositoryNotFound(repository_name=repository.name, registry_id=repository.registry.account_id)
+        raise _not_found(repository)
+
+
+def require_mutability(connection: Connection, repository: Repository) -> TagMutabilitySetting:
+    """Check as `require_live` does, and return which tags may be moved now. Raises RepositoryNotFound.
+
+    What the request was authorized with may have been replaced since.
+    """
+    row = connection.fetch_one(FIND_MUTABILITY, repository_id=repository.id)
+    if row is None:
+        raise _not_found(repository)
+    return _tag_mutability(*row)
+
+
+def _not_found(repository: Repository) -> RepositoryNotFound:
+    return RepositoryNotFound(repository_name=repository.name, registry_id=repository.registry.account_id)
 
 
 def mark_deleted(connection: Connection, repository: Repository) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from openecr.store.connections import Row
-from openecr.store.postgres_pool import PostgresPool, RawConnection, told
+from openecr.store.postgres_connecting import RawConnection
+from openecr.store.postgres_pool import PostgresPool, told
 from openecr.store.statements import Statement
 
 _AT_ONCE = 3

@@ -5,7 +5,7 @@ the rate of reads and of pushes on SQLite (ADR on the SQL idiom) and takes ten t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,18 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.sql import ClauseElement, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from openecr.domain.errors import InvalidParameter
+
 _SQLITE = sqlite.dialect(paramstyle="named")
 _POSTGRESQL = asyncpg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy types no dialect
 _PARAMETER = re.compile(r"\$(\d+)(?:::(\w+))?")
+
+
+def refuse_nul(values: Iterable[object]) -> None:
+    """Raise InvalidParameter for a text with the character NUL: PostgreSQL keeps none, so SQLite does not either."""
+    for value in values:
+        if type(value) is str and "\0" in value:
+            raise InvalidParameter(parameter="request", constraint="must not contain the character NUL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +43,9 @@ class PostgresText:
         """Return the arguments in their order."""
         if self.constants:
             parameters = {**self.constants, **parameters}
-        return tuple([parameters[name] for name in self.names])  # a list first: twice as fast
+        arguments = tuple([parameters[name] for name in self.names])  # a list first: twice as fast
+        refuse_nul(arguments)
+        return arguments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

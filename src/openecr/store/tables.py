@@ -13,12 +13,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
     literal_column,
     text,
 )
+
+from openecr.store.partitions import partition
 
 METADATA = MetaData(
     naming_convention={
@@ -97,7 +100,8 @@ REPOSITORIES = Table(
     Column("scan_on_push", Integer, nullable=False),
     Column("encryption_type", TEXT, nullable=False),
     Column("kms_key", TEXT),
-    # Of a repository with a key of KMS: the key that seals its links' and manifests' keys, sealed by that of KMS.
+    # Of a repository with a key of KMS: its own key, which seals its manifests and the keys of its links and uploads;
+    # a ciphertext of KMS.
     Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('live', 'deleted')", name="state"),
     Index(
@@ -147,10 +151,16 @@ BLOBS = Table(
     # 'stored', or 'lost': it proved bad or missing and answers 404 until its digest is uploaded again.
     Column("state", TEXT, nullable=False, server_default=text("'stored'")),
     Column("created_at", BIG, nullable=False),
-    # The data key, sealed by the key ring; NULL beside a header: the links have it, each under its repository's key.
+    # The data key, sealed by the key ring; where `key_id` is not empty, by the share key, which the links have.
     Column("sealed_key", LargeBinary),
     CheckConstraint("state IN ('stored', 'lost')", name="state"),
     UniqueConstraint("region", "key_id", "digest"),
+    Index(
+        "ix_blobs_clear",
+        "id",
+        sqlite_where=text("header IS NULL"),
+        postgresql_where=text("header IS NULL"),
+    ),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -162,7 +172,9 @@ LINKS = Table(
     Column("digest", TEXT, primary_key=True),
     Column("blob_id", BIG, ForeignKey("blobs.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("grace_until", BIG, nullable=False, index=True),
-    Column("sealed_key", LargeBinary),  # the blob's data key, under the key of a repository with a key of KMS
+    Column(
+        "sealed_key", LargeBinary
+    ),  # the blob's share key, under the own key of a repository with a key of KMS
     sqlite_strict=True,
 )
 
@@ -180,22 +192,28 @@ UPLOADS = Table(
     Column("expires_at", BIG, nullable=False, index=True),
     # The principal that began it; empty: it was begun before there were any but roots.
     Column("owner", TEXT, nullable=False, server_default=text("''")),
-    Column("sealed_key", LargeBinary),  # the data key of the blob to be; NULL: parts are stored in clear
+    # The data key of the blob to be, sealed by the key ring or by its repository's own key; NULL: parts are in clear.
+    Column("sealed_key", LargeBinary),
     sqlite_strict=True,
+    postgresql_partition_by="HASH (id)",
 )
+partition(UPLOADS)
 
 UPLOAD_PARTS = Table(
     "upload_parts",
     METADATA,
-    Column("location", TEXT, primary_key=True),
+    Column("location", TEXT, nullable=False, index=True),
     # The row is written before the first byte, so that no stored byte is ever unknown to the database.
     Column("upload_id", TEXT, ForeignKey("uploads.id", ondelete="RESTRICT"), nullable=False),
     Column("epoch", BIG, nullable=False),
     Column("first_byte", BIG, nullable=False),
     Column("size_bytes", BIG),  # NULL until the part is whole and durable
+    PrimaryKeyConstraint("upload_id", "location"),
     Index("ix_upload_parts_upload", "upload_id", "first_byte"),
     sqlite_strict=True,
+    postgresql_partition_by="HASH (upload_id)",
 )
+partition(UPLOAD_PARTS)
 
 DOOMED = Table(
     "doomed",
@@ -204,7 +222,10 @@ DOOMED = Table(
     Column("not_before", BIG, nullable=False, index=True),
     sqlite_strict=True,
 )
-"""Locations whose rows are gone; their bytes are removed at `not_before`."""
+"""Locations whose rows are gone; their bytes are removed at `not_before`.
+
+Among them are those where a job writes what no row is to name before it is whole: it puts `not_before` off meanwhile.
+"""
 
 # --- images ------------------------------------------------------------------------------------------------------
 
@@ -240,7 +261,7 @@ MANIFESTS = Table(
     Column("content", LargeBinary, nullable=False),
     Column(
         "sealed_key", LargeBinary
-    ),  # what the content is sealed with, under its repository's key; NULL: in clear
+    ),  # not used: where there is a key of KMS, its repository's own seals the content
     sqlite_strict=True,
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from openecr.domain.blobs import Upload
 from openecr.store.connections import Connection, Row
@@ -24,12 +24,11 @@ FIND = Statement(
         _U.started_at,
         _U.expires_at,
         _U.sealed_key,
-    ).where(
-        _U.id == bindparam("upload_id"),
-        _U.repository_id == bindparam("repository_id"),
-        or_(_U.owner == bindparam("the_owner"), _U.owner == literal_column("''")),
-    )
+    ).where(_U.id == bindparam("upload_id"))
 )
+"""By the id alone: with a condition on the repository, PostgreSQL may read all of its sessions, and under SERIALIZABLE
+each push then stands in the way of all others."""
+
 ADD = Statement(
     insert(UPLOADS),
     columns=(
@@ -79,7 +78,7 @@ IS_EXPIRED = Statement(
 ADD_PART = Statement(insert(UPLOAD_PARTS), columns=("location", "upload_id", "epoch", "first_byte"))
 RECORD_PART = Statement(
     update(UPLOAD_PARTS)
-    .where(_P.location == bindparam("part"))
+    .where(_P.upload_id == bindparam("part_of"), _P.location == bindparam("part"))
     .values(size_bytes=bindparam("new_size_bytes"))
 )
 LIST_PARTS = Statement(
@@ -99,8 +98,13 @@ DOOM_PARTS = insert_or_ignore_from(
     conflict=("location",),
     columns=("location", "not_before"),
 )
-REMOVE_PART = Statement(delete(UPLOAD_PARTS).where(_P.location == bindparam("part")))
+REMOVE_PART = Statement(
+    delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("part_of"), _P.location == bindparam("part"))
+)
 REMOVE_PARTS = Statement(delete(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id")))
+COUNT_WHOLE_PARTS = Statement(
+    select(func.count(_P.size_bytes), func.count()).where(_P.upload_id == bindparam("upload_id"))
+)
 COUNT_PARTS = Statement(
     select(func.count()).select_from(UPLOAD_PARTS).where(_P.upload_id == bindparam("upload_id"))
 )
@@ -131,8 +135,12 @@ def _from_row(row: Row) -> Upload:
 
 def find(connection: Connection, repository_id: int, upload_id: str, owner: str) -> Upload | None:
     """Return an open upload of a repository and a principal."""
-    row = connection.fetch_one(FIND, upload_id=upload_id, repository_id=repository_id, the_owner=owner)
-    return None if row is None else _from_row(row)
+    row = connection.fetch_one(FIND, upload_id=upload_id)
+    if row is None:
+        return None
+    found = _from_row(row)
+    is_theirs = found.repository_id == repository_id and found.owner in {owner, ""}
+    return found if is_theirs else None
 
 
 def add(connection: Connection, upload: Upload) -> None:
@@ -188,7 +196,7 @@ def record(connection: Connection, upload: Upload, *, location: str, size_bytes:
     )
     if advanced == 0:
         return False
-    connection.execute(RECORD_PART, part=location, new_size_bytes=size_bytes)
+    connection.execute(RECORD_PART, part_of=upload.id, part=location, new_size_bytes=size_bytes)
     return True
 
 
@@ -212,6 +220,12 @@ def count_parts(connection: Connection, upload_id: str) -> int:
     return 0 if row is None else int(row[0])
 
 
+def has_parts(connection: Connection, upload_id: str, limit: int) -> bool:
+    """Tell whether as many parts have arrived, or twice as many were begun."""
+    row = connection.fetch_one(COUNT_WHOLE_PARTS, upload_id=upload_id)
+    return row is not None and (row[0] >= limit or row[1] >= 2 * limit)
+
+
 def whole_parts(parts: Sequence[Part], received_bytes: int) -> list[Part] | None:
     """Return the whole parts that make up the received bytes without a gap, or None."""
     chosen: list[Part] = []
@@ -224,9 +238,9 @@ def whole_parts(parts: Sequence[Part], received_bytes: int) -> list[Part] | None
     return chosen if position == received_bytes else None
 
 
-def forget_part(connection: Connection, location: str) -> None:
+def forget_part(connection: Connection, upload_id: str, location: str) -> None:
     """Remove the row of a part that cannot be recorded any more; the caller dooms its location."""
-    connection.execute(REMOVE_PART, part=location)
+    connection.execute(REMOVE_PART, part_of=upload_id, part=location)
 
 
 def remove(

@@ -1,6 +1,6 @@
 """A blob store that fails when a test says so; otherwise it is the store that it wraps."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +42,15 @@ class FaultyBlobStore:
             raise self._error()
         return _FaultyPartWriter(self, writer)
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy whose calls are counted too."""
+        fails = self.begin()
+        writer = await self._store.create_copy(location, taps)
+        if fails:
+            await writer.abort()
+            raise self._error()
+        return _FaultyPartWriter(self, writer)
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of parts."""
         fails = self.begin()
@@ -67,16 +76,20 @@ class FaultyBlobStore:
         fails = self.begin()
         return self.end(await self._store.size(location), fails=fails)
 
-    async def remove(self, locations: Sequence[str]) -> None:
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
         """Remove bytes."""
         fails = self.begin()
-        await self._store.remove(locations)
-        self.end(None, fails=fails)
+        return self.end(await self._store.remove(locations), fails=fails)
 
-    async def check_space(self) -> None:
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove what killed writers have left."""
+        fails = self.begin()
+        return self.end(await self._store.end_leftovers(begun_before=begun_before), fails=fails)
+
+    async def check_space(self, room_bytes: int = 0) -> None:
         """Check the reserve."""
         fails = self.begin()
-        await self._store.check_space()
+        await self._store.check_space(room_bytes)
         self.end(None, fails=fails)
 
     def iterate(self) -> AsyncIterator[str]:

@@ -1,7 +1,7 @@
 """Our own request and response, which every face speaks and every driver translates."""
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -85,6 +85,8 @@ class FileBody:
     start: int
     stop: int
     sealed: SealedContent | None = None
+    failed: "Callable[[], Awaitable[Response]] | None" = None
+    """Looks into bytes that are not there, or damaged, and returns what to answer where nothing was said yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from openecr.web.files import (
     INLINE_BYTES,
     Sink,
     open_cached,
-    opened,
     read_cached,
     sealed_pieces,
     send_file,
@@ -33,6 +32,7 @@ STREAM_MAX_BYTES = PIPE_MAX_BYTES
 each request in flight (one on an HTTP/1 connection, a hundred on one of HTTP/2)."""
 
 _PLAIN_TEXT = ("content-type", "text/plain; charset=utf-8")
+_NOT_FOUND = Response(status=404, headers=(_PLAIN_TEXT,), body=b"Not found\n")
 _NO_CONTENT_STATUSES = frozenset({204, 304})
 
 
@@ -113,16 +113,34 @@ def _size_bytes(body: bytes | FileBody | StreamBody) -> int:
 async def _send_file(
     status: int, headers: list[tuple[str, str]], body: FileBody, protocol: Exchange, idle_seconds: float
 ) -> None:
+    answer = _Answer(status, headers, body, protocol)
     try:
-        with opened(body.path) as descriptor:
-            if body.sealed is None:
-                await _send_opened(status, headers, body, descriptor, protocol)
-            else:
-                answer = _Answer(status, headers, body, protocol)
-                await _send_sealed(answer, body.sealed, descriptor, protocol, idle_seconds)
+        descriptor = os.open(body.path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        _LOG.exception("the file of a blob is missing", file=body.path.name)
-        send_bytes(404, [_PLAIN_TEXT], b"Not found\n", protocol)
+        _LOG.error("the file of a blob is missing", file=body.path.name)
+        await answer.fail()
+        return
+    except OSError as error:
+        _LOG.error("the file of a blob cannot be read", file=body.path.name, error=str(error))
+        send_bytes(503, [_PLAIN_TEXT], b"The registry's storage failed. Try again.\n", protocol)
+        return
+    try:
+        if not _has_its_length(descriptor, body):
+            _LOG.error("the file of a blob has another length", file=body.path.name)
+            await answer.fail()
+        elif body.sealed is None:
+            await _send_opened(status, headers, body, descriptor, protocol)
+        else:
+            await _send_sealed(answer, body.sealed, descriptor, protocol, idle_seconds)
+    finally:
+        os.close(descriptor)
+
+
+def _has_its_length(descriptor: int, body: FileBody) -> bool:
+    size_bytes = os.fstat(descriptor).st_size
+    return (
+        size_bytes >= body.stop if body.sealed is None else size_bytes == body.sealed.layout.stored_size_bytes
+    )
 
 
 async def _send_opened(
@@ -174,10 +192,12 @@ class _Answer:
         _add_length(self._headers, self.body)
         self._protocol.response_file(self._status, self._headers, path)
 
-    def fail(self) -> None:
-        """Say that there is no such content, where nothing was said yet; what has begun ends short."""
-        if not self._has_begun:
-            send_bytes(404, [_PLAIN_TEXT], b"Not found\n", self._protocol)
+    async def fail(self) -> None:
+        """Have it looked into; say what is found, where nothing was said yet. What has begun ends short."""
+        failed = self.body.failed
+        response = _NOT_FOUND if failed is None else await failed()
+        if not self._has_begun and isinstance(response.body, bytes):
+            send_bytes(response.status, list(response.headers), response.body, self._protocol)
 
 
 async def _send_sealed(
@@ -207,7 +227,7 @@ async def _send_sealed(
         _LOG.info("a client stopped reading", size_bytes=body.stop - body.start)
     except Damaged as damage:
         _LOG.error("a blob is damaged", file=body.path.name, damage=str(damage))
-        answer.fail()
+        await answer.fail()
     finally:
         if gone is not None:
             gone.cancel()

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -20,6 +21,7 @@ from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.limits import Limits
+from openecr.application.rewrapping import Rewrapping
 from openecr.cli.main import cli
 from openecr.domain.jobs import ATTEMPTS_MAX
 from openecr.jobs.worker import Kind, Run, Worker
@@ -31,6 +33,11 @@ from openecr.web.control import ControlServer
 from openecr.web.work_commands import WorkCommands
 
 PATIENCE_SECONDS = 30
+
+
+async def no_key() -> dict[str, Any]:
+    """No command here asks for one."""
+    raise NotImplementedError
 
 
 class Place:
@@ -47,11 +54,10 @@ class Place:
     def control(self) -> ControlServer:
         database, clock = self.database, SystemClock()
         lookup = AuditLookup(metadata=database, activity=database)
+        keys = MasterKeyRing({1: bytes(32)})
         return ControlServer(
             self.data / "control.sock",
-            accounts=Accounts(
-                database=database, keys=MasterKeyRing({1: bytes(32)}), clock=clock, ids=SystemIds()
-            ),
+            accounts=Accounts(database=database, keys=keys, clock=clock, ids=SystemIds()),
             stop=lambda: None,
             key_changed=lambda _: None,
             audit=lookup,
@@ -64,6 +70,7 @@ class Place:
             ),
             work=WorkCommands(
                 jobs=self.jobs,
+                kinds=frozenset[str](),
                 collection=Collection(
                     database=database,
                     activity=database,
@@ -71,6 +78,9 @@ class Place:
                     clock=clock,
                     limits=Limits(),
                 ),
+                rewrapping=Rewrapping(database=database, keys=keys),
+                keys=keys,
+                add_key=no_key,
             ),
             status=dict,
         )

@@ -25,9 +25,11 @@ from openecr.application.collection import Collection
 from openecr.application.explanations import Explanations
 from openecr.application.jobs import Jobs
 from openecr.application.limits import Limits
+from openecr.application.rewrapping import Rewrapping
 from openecr.cli.control import ask
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import OperatorError
+from openecr.domain.jobs import Schedule
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
 from openecr.web.control import (
@@ -38,7 +40,7 @@ from openecr.web.control import (
     Question,
     short_address,
 )
-from openecr.web.work_commands import WorkCommands
+from openecr.web.work_commands import WorkCommand, WorkCommands
 
 ACCOUNT = "111111111111"
 
@@ -55,6 +57,11 @@ class Heard:
         return await anyio.to_thread.run_sync(lambda: ask(self.data, Command(**command)))
 
 
+async def add_key() -> dict[str, Any]:
+    """What stands for the place of the master keys."""
+    return {"number": 2, "made": "another"}
+
+
 @pytest.fixture
 async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     # Deeper than a socket's address may be long.
@@ -64,12 +71,13 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     migrate_sqlite(metadata, data / "activity.sqlite")
     failures: list[BaseException] = []
     database = SqliteDatabase(metadata, on_failure=failures.append)
-    accounts = Accounts(
-        database=database, keys=MasterKeyRing({1: bytes(32)}), clock=SystemClock(), ids=SystemIds()
-    )
+    keys = MasterKeyRing({1: bytes(32)})
+    accounts = Accounts(database=database, keys=keys, clock=SystemClock(), ids=SystemIds())
     await accounts.ensure()
     told = Heard(data)
     lookup = AuditLookup(metadata=database, activity=database)
+    jobs = Jobs(database=database, clock=SystemClock())
+    await jobs.ensure([Schedule(kind="seal-blobs", every_seconds=1)], is_alone=True)
     server = ControlServer(
         data / "control.sock",
         accounts=accounts,
@@ -84,7 +92,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
             region="us-east-1",
         ),
         work=WorkCommands(
-            jobs=Jobs(database=database, clock=SystemClock()),
+            jobs=jobs,
+            kinds=(),
             collection=Collection(
                 database=database,
                 activity=database,
@@ -92,6 +101,9 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
                 clock=SystemClock(),
                 limits=Limits(),
             ),
+            rewrapping=Rewrapping(database=database, keys=keys),
+            keys=keys,
+            add_key=add_key,
         ),
         status=lambda: {"pid": "7"},
     )
@@ -102,6 +114,16 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
     await server.close()
     await database.close()
     assert failures == []
+
+
+async def test_master_keys_are_counted_and_added(heard: Heard) -> None:
+    told = await heard.ask(command="work", work=WorkCommand(command="keys"))
+    assert told is not None
+    assert told["keys"]["sealing"] == 1
+    assert told["keys"]["keys"] == [{"number": 1, "is_known": True, "rows": 1}]
+    assert {"column": "access_keys.sealed_secret", "number": 1, "rows": 1} in told["keys"]["columns"]
+    added = await heard.ask(command="work", work=WorkCommand(command="add-key"))
+    assert added == {"key": {"number": 2, "made": "another"}}
 
 
 async def test_accounts_are_made_listed_and_given_new_keys(heard: Heard) -> None:
@@ -253,3 +275,8 @@ async def test_principals_that_are_not_there_are_told(heard: Heard) -> None:
     here, nowhere = f"arn:aws:iam::{FIRST_ACCOUNT_ID}:root", f"arn:aws:iam::{FIRST_ACCOUNT_ID}:user/nobody"
     told = await heard.ask(command="principals", principals=(here, nowhere, "999999999999", "*"))
     assert told == {"unknown": [nowhere, "999999999999"]}
+
+
+async def test_work_that_another_server_does_is_refused_here(heard: Heard) -> None:
+    with pytest.raises(OperatorError, match="no kind of work is called seal-blobs"):
+        await heard.ask(command="work", work=WorkCommand(command="run", kinds=("seal-blobs",)))

@@ -50,8 +50,10 @@ async def _copy_missing(source: BlobStore, target: BlobStore, location: str, rep
     there, here = await target.size(location), await source.size(location)
     if here is None or there == here:
         return
-    if there is not None:
-        await target.remove([location])
+    if there is not None and await target.remove([location]):
+        raise Unavailable(
+            message="A layer could not be copied", context=f"{location} could not be removed from the target"
+        )
     report.copied_bytes += await copy_location(source, target, location)
     report.copied += 1
 
@@ -65,7 +67,7 @@ async def copy_location(source: BlobStore, target: BlobStore, location: str) -> 
     if size_bytes is None:
         raise Unavailable(message="A layer could not be read", context=f"{location} is not stored")
     written = hashlib.sha256()
-    writer = await target.create_part(location, (written.update,))
+    writer = await target.create_copy(location, (written.update,))
     try:
         async for chunk in source.open(location, 0, size_bytes):
             await writer.write(chunk)

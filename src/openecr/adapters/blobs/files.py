@@ -11,21 +11,26 @@ import asyncio
 import errno
 import os
 import re
+import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
-from openecr.adapters.private_files import sync_folder
-from openecr.domain.errors import ContentDamaged, StorageFull
-from openecr.ports.blobs import PartWriter, Sealer, Tap
+from openecr.adapters.private_files import create_private_file, sync_folder
+from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
+from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
+
+_LOG = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -38,6 +43,8 @@ _NICENESS = 5
 _SHARDS = 256
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
+_COPYING = ".copying"
+_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM})
 
 
@@ -60,6 +67,14 @@ class FileBlobStore:
             _FileSink(self._file(location), self._space), taps, self._threads, sealer=sealer
         )
 
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy, which gets its name when it is whole. Raises StorageFull."""
+        self._space.take(0)
+        file = self._file(location)
+        part = file.with_name(f"{location}.{secrets.token_hex(8)}{_COPYING}")
+        sink = _FileSink(part, self._space, name=file)
+        return BatchingPartWriter(sink, taps, self._threads)
+
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
         if len(parts) == 1:
@@ -70,13 +85,13 @@ class FileBlobStore:
         return location
 
     async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read bytes [start, stop). Raises Unavailable."""
+        """Read bytes [start, stop). Raises ContentDamaged where they are not there, Unavailable."""
         reader = _Reader(self._file(location))
         try:
             position = start
             while position < stop:
                 size_bytes = min(READ_BYTES, stop - position)
-                chunk = await self._run(partial(reader.read, size_bytes, position))
+                chunk = await self._read(reader, size_bytes, position)
                 if not chunk:
                     raise ContentDamaged(
                         message="A layer could not be read", context=f"{location} ends at {position}"
@@ -99,19 +114,41 @@ class FileBlobStore:
         """Return the file's length, or None."""
         return await self._run(partial(_size, self._file(location)))
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove files, durably; one that is not there is fine. Raises Unavailable."""
-        await self._run(partial(_remove, [self._file(location) for location in locations]))
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove files, durably; one that is not there is fine. Return those that would not go. Raises Unavailable."""
+        return await self._run(partial(_remove, [self._file(location) for location in locations]))
 
-    async def check_space(self) -> None:
-        """Raise StorageFull below the reserve."""
-        self._space.take(0)
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove copies that nobody has gone on with since an instant; return how many. Raises Unavailable."""
+        seconds = begun_before / 1_000_000
+        removed = 0
+        for shard in range(_SHARDS):
+            removed += await self._run(
+                partial(_remove_copies, self._root / f"{shard:02x}", written_before=seconds)
+            )
+        return removed
+
+    async def check_space(self, room_bytes: int = 0) -> None:
+        """Raise StorageFull below the reserve, or where so many bytes would touch it."""
+        self._space.check(room_bytes)
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
         for shard in range(_SHARDS):
             for name in await self._run(partial(_list, self._root / f"{shard:02x}")):
                 yield name
+
+    async def answers(self) -> bool:
+        """Tell whether the folder is there: not in a thread of those that wait for a disk which hangs."""
+        return await asyncio.to_thread(self._root.is_dir)
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return the mark, if there is one. Raises Unavailable."""
+        return await self._run(partial(_read_marks, self._root / MARK_NAME))
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the folder, unless it is. Raises Unavailable."""
+        await self._run(partial(create_private_file, self._root / MARK_NAME, f"{mark}\n".encode()))
 
     async def close(self) -> None:
         """Wait for what the threads do."""
@@ -120,6 +157,14 @@ class FileBlobStore:
     def _file(self, location: str) -> Path:
         assert _LOCATION.fullmatch(location), location  # ours, never a client's
         return self._folders[location[:2]] / location
+
+    async def _read(self, reader: "_Reader", size_bytes: int, position: int) -> bytes:
+        try:
+            return await self._run(partial(reader.read, size_bytes, position))
+        except Unavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ContentDamaged(message=error.message, context=error.context) from error
+            raise
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:
@@ -150,11 +195,15 @@ class _Space:
 
     def take(self, size_bytes: int) -> None:
         """Count bytes that are about to be written. Raises StorageFull where they would touch the reserve."""
+        self.check(size_bytes)
+        self._left_bytes -= size_bytes
+
+    def check(self, size_bytes: int) -> None:
+        """Raise StorageFull where so many bytes would touch the reserve."""
         if time.monotonic() - self._asked_at > _SPACE_SECONDS or self._left_bytes < size_bytes:
             self._ask()
         if self._left_bytes < size_bytes:
             raise StorageFull(context=f"free space on {self._folder} is at its reserve")
-        self._left_bytes -= size_bytes
 
     def _ask(self) -> None:
         try:
@@ -167,13 +216,15 @@ class _Space:
 
 
 class _FileSink:
-    """One file, written from its start to its end."""
+    """One file, written from its start to its end; only then it gets its `name`, if that is another one."""
 
-    def __init__(self, file: Path, space: _Space) -> None:
+    def __init__(self, file: Path, space: _Space, *, name: Path | None = None) -> None:
         self._file = file
+        self._name = name
         self._space = space
         self._descriptor: int | None = None
         self._behind: WriteBehind | None = None
+        self._is_created = False
 
     async def admit(self, size_bytes: int) -> None:
         """Count bytes that are about to be written. Raises StorageFull."""
@@ -192,17 +243,21 @@ class _FileSink:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if self._name is not None:
+            _rename_to_new(self._file, self._name)
+            self._file = self._name
         sync_folder(self._file.parent)
 
     async def ended(self) -> None:
         """Everything is done."""
 
     def drop(self) -> None:
-        """Remove the file. Raises OSError."""
+        """Remove the file, where it is this sink's. Raises OSError."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
-        self._file.unlink(missing_ok=True)
+        if self._is_created:
+            self._file.unlink(missing_ok=True)
 
     async def dropped(self) -> None:
         """Everything is done."""
@@ -210,6 +265,7 @@ class _FileSink:
     def _open(self) -> tuple[int, WriteBehind]:
         if self._descriptor is None or self._behind is None:
             self._descriptor = _create(self._file)
+            self._is_created = True
             self._behind = WriteBehind(self._descriptor, SYNC_RANGE)
         return self._descriptor, self._behind
 
@@ -256,6 +312,20 @@ def _make_folders(root: Path) -> None:
     sync_folder(root.parent)
 
 
+def _rename_to_new(file: Path, name: Path) -> None:
+    """Raises FileExistsError where there is such a file."""
+    try:
+        name.hardlink_to(file)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if name.exists():
+            raise FileExistsError(errno.EEXIST, "there is such a file", str(name)) from error
+        file.rename(name)
+    else:
+        file.unlink()
+
+
 def _create(file: Path) -> int:
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -275,6 +345,13 @@ def _write_all(descriptor: int, batch: Sequence[bytes]) -> int:
     return size_bytes
 
 
+def _read_marks(file: Path) -> frozenset[str]:
+    try:
+        return frozenset({file.read_text(encoding="ascii", errors="replace").strip()})
+    except FileNotFoundError:
+        return frozenset()
+
+
 def _size(file: Path) -> int | None:
     try:
         return file.stat().st_size
@@ -286,15 +363,28 @@ def _list(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
 
 
-def _remove(files: Sequence[Path]) -> None:
+def _remove_copies(folder: Path, *, written_before: float) -> int:
+    copies = [file for file in folder.glob(f"*{_COPYING}") if file.stat().st_mtime < written_before]
+    for file in copies:
+        file.unlink(missing_ok=True)
+    return len(copies)
+
+
+def _remove(files: Sequence[Path]) -> list[str]:
     """Remove files so that none comes back after a crash, when nobody would know it any more.
 
     The folder of a file that is not there is synced too: a server that was killed may have removed it just before.
     """
+    stayed: list[str] = []
     for file in files:
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.warning("a file would not go", file=file.name, error=str(error))
+            stayed.append(file.name)
     for folder in {file.parent for file in files}:
         sync_folder(folder)
+    return stayed
 
 
 def _concatenate(parts: Sequence[Path], target: Path) -> None:

@@ -1,18 +1,18 @@
 """A store whose blobs are being moved from another one: what is written goes to the new one, reads try both."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
 
 from openecr.adapters.blobs.copying import copy_location
-from openecr.ports.blobs import BlobStore, PartWriter, Sealer, Tap
+from openecr.ports.blobs import BlobStore, MarkedBlobStore, PartWriter, Sealer, Tap
 
 
 class MovingBlobStore:
-    """The new store before the old one. Nothing is moved here: `copy_blobs` does that meanwhile."""
+    """Reads ask the old store first: what it has is whole. Nothing is moved here: `copy_blobs` does that meanwhile."""
 
-    def __init__(self, new: BlobStore, old: BlobStore) -> None:
+    def __init__(self, new: MarkedBlobStore, old: MarkedBlobStore) -> None:
         self._new = new
         self._old = old
 
@@ -21,6 +21,10 @@ class MovingBlobStore:
     ) -> PartWriter:
         """Start a part in the new store."""
         return await self._new.create_part(location, taps, sealer)
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy in the new store."""
+        return await self._new.create_copy(location, taps)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob in the new store, after bringing those parts there that were written before the move."""
@@ -40,7 +44,7 @@ class MovingBlobStore:
 
     def path(self, location: str) -> Path | None:
         """Return the file, in whichever store it is one."""
-        paths = (self._new.path(location), self._old.path(location))
+        paths = (self._old.path(location), self._new.path(location))
         return next((path for path in paths if path is not None and path.exists()), None)
 
     async def redirect(self, location: str) -> str | None:
@@ -49,17 +53,22 @@ class MovingBlobStore:
 
     async def size(self, location: str) -> int | None:
         """Return the length of what is stored in either store."""
-        found = await self._new.size(location)
-        return await self._old.size(location) if found is None else found
+        found = await self._old.size(location)
+        return await self._new.size(location) if found is None else found
 
-    async def remove(self, locations: Sequence[str]) -> None:
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
         """Remove bytes from both: first from the old one, which nobody copies from any more then."""
-        await self._old.remove(locations)
-        await self._new.remove(locations)
+        stayed = await self._old.remove(locations)
+        return {*stayed, *await self._new.remove(locations)}
 
-    async def check_space(self) -> None:
+    async def end_leftovers(self, *, begun_before: int) -> int:
+        """Remove what killed writers and copies have left in both."""
+        ended = await self._old.end_leftovers(begun_before=begun_before)
+        return ended + await self._new.end_leftovers(begun_before=begun_before)
+
+    async def check_space(self, room_bytes: int = 0) -> None:
         """Check the new store."""
-        await self._new.check_space()
+        await self._new.check_space(room_bytes)
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream what either store holds, each location once."""
@@ -69,5 +78,17 @@ class MovingBlobStore:
             if await self._new.size(location) is None:
                 yield location
 
+    async def answers(self) -> bool:
+        """Tell whether both are there."""
+        return await self._new.answers() and await self._old.answers()
+
+    async def read_marks(self) -> frozenset[str]:
+        """Return the marks of both: one, where they are of one database."""
+        return await self._new.read_marks() | await self._old.read_marks()
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the new store."""
+        await self._new.make_mark(mark)
+
     async def _holder(self, location: str) -> BlobStore:
-        return self._new if await self._new.size(location) is not None else self._old
+        return self._old if await self._old.size(location) is not None else self._new

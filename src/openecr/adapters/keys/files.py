@@ -17,8 +17,8 @@ _FILE_NAME = re.compile(r"master-([0-9]{1,9})\.key", re.ASCII)
 _KEY_LINE = re.compile(rb"[0-9a-f]{64}\n", re.ASCII)
 
 
-def open_key_ring(folder: Path, *, may_create: bool) -> MasterKeyRing:
-    """Read the ring of a folder; where it has no key yet and `may_create`, make the first one.
+def read_master_keys(folder: Path, *, may_create: bool) -> dict[int, bytes]:
+    """Read the keys of a folder by their numbers; where it has none yet and `may_create`, make the first one.
 
     `may_create` is for an empty database: with a full one, a new key could open nothing that is sealed in it. Of
     servers that start together on one folder one makes the key, and all read it.
@@ -29,19 +29,31 @@ def open_key_ring(folder: Path, *, may_create: bool) -> MasterKeyRing:
     files = _key_files(folder)
     if not files and not may_create:
         raise CannotStart(
-            message=f"the master key is missing from {folder}: put master-*.key back from your backup"
+            message=f"the master key is missing from {folder}: put master-*.key back from your backup, "
+            "or say where the keys are (--keys, --keys-kms-key)"
         )
     if not files:
         _add(folder, 1)
         files = _key_files(folder)
     else:
         _sync(folder)
-    return MasterKeyRing({number: _read(path) for number, path in files.items()})
+    return {number: _read(path) for number, path in files.items()}
 
 
-def add_master_key(folder: Path) -> Path:
-    """Make a new master key, which seals from the next start on; the older ones still open. Returns its file."""
-    return _add(folder, max(_key_files(folder), default=0) + 1)
+def open_key_ring(folder: Path, *, may_create: bool) -> MasterKeyRing:
+    """Return the ring of `read_master_keys`."""
+    return MasterKeyRing(read_master_keys(folder, may_create=may_create))
+
+
+def add_master_key(folder: Path) -> tuple[int, Path]:
+    """Make a new master key, which seals from the next start on; the older ones still open.
+
+    Returns its number and file. Raises CannotStart where there is no key that it could follow.
+    """
+    newest = max(_key_files(folder), default=0) if folder.is_dir() else 0
+    if newest == 0:
+        raise CannotStart(message=f"{folder} holds no master key that another could follow")
+    return newest + 1, _add(folder, newest + 1)
 
 
 def _add(folder: Path, number: int) -> Path:

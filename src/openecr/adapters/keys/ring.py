@@ -1,7 +1,8 @@
 """A ring of master keys, from which the keys that seal are derived, one per purpose.
 
 Sealed bytes are: format version (1), number of the master key (4), nonce (12), AES-256-GCM ciphertext with its tag
-(16). Version and number are authenticated with the associated data. The newest key seals, every key of the ring opens.
+(16). Version and number are authenticated with the associated data. One key seals, by default the newest, and every key
+of the ring opens.
 Nonces are random: one purpose under one master key is good for 2**32 seals (NIST SP 800-38D, section 8.3).
 """
 
@@ -25,26 +26,41 @@ _OVERHEAD_BYTES = _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
 class MasterKeyRing:
-    """The `KeyRing` port over master keys held in memory. Safe for use from several threads."""
+    """The `ServerKeyRing` port over master keys held in memory. Safe for use from several threads."""
 
-    def __init__(self, master_keys: Mapping[int, bytes]) -> None:
-        """Hold the master keys by number; the highest number seals."""
+    def __init__(self, master_keys: Mapping[int, bytes], *, sealing_number: int | None = None) -> None:
+        """Hold the master keys by number; the highest number seals where no other is named."""
         if not master_keys:
             raise ValueError("a key ring holds at least one master key")
         for number, key in master_keys.items():
             if len(key) != MASTER_KEY_BYTES or not 0 < number < 1 << (8 * _NUMBER_BYTES):
                 raise ValueError("a master key has 32 bytes and a positive number")
+        if sealing_number is not None and sealing_number not in master_keys:
+            raise ValueError("the master key that seals is one of the ring's")
         self._master_keys = dict(master_keys)
-        self._newest = max(master_keys)
+        self._sealing = max(master_keys) if sealing_number is None else sealing_number
         self._ciphers: dict[tuple[int, str], AESGCM] = {}
 
+    @property
+    def sealing_number(self) -> int:
+        """The number of the master key that seals."""
+        return self._sealing
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the master keys that open."""
+        return tuple(sorted(self._master_keys))
+
+    def check_open(self) -> None:
+        """Do nothing: what is held in memory alone is never closed."""
+
     def seal(self, purpose: str, plaintext: bytes, *, associated: bytes = b"") -> bytes:
-        """Encrypt for a purpose under the newest key. Raises ValueError over a mebibyte."""
+        """Encrypt for a purpose under the key that seals. Raises ValueError over a mebibyte."""
         if len(plaintext) > PLAINTEXT_MAX_BYTES:
             raise ValueError("too long to seal")
-        header = bytes((_VERSION,)) + self._newest.to_bytes(_NUMBER_BYTES, "big")
+        header = bytes((_VERSION,)) + self._sealing.to_bytes(_NUMBER_BYTES, "big")
         nonce = os.urandom(_NONCE_BYTES)
-        ciphertext = self._cipher(self._newest, purpose).encrypt(nonce, plaintext, header + associated)
+        ciphertext = self._cipher(self._sealing, purpose).encrypt(nonce, plaintext, header + associated)
         return header + nonce + ciphertext
 
     def unseal(self, purpose: str, sealed: bytes, *, associated: bytes = b"") -> bytes:

@@ -1,4 +1,7 @@
-"""The end of keys: once their time has come, material, grants, aliases and tags are removed, and the key."""
+"""The end of keys: once their time has come, grants, aliases, tags and material are removed, and the key.
+
+From that time on nobody can keep a key (`Keys.cancel_deletion`); its material goes with its row, in one transaction.
+"""
 
 from openecr.domain.kms import KeyState
 from openecr.ports.clock import Clock
@@ -39,9 +42,9 @@ class KeyDeletions:
                 return False
             if key.deletion_at is None or key.deletion_at > now:
                 return False
-            kms_materials.remove_all(connection, key_id)
             if kms_grants.remove_some(connection, key_id, limit=_GRANTS) == _GRANTS:
                 return None
+            kms_materials.remove_all(connection, key_id)
             kms_aliases.remove_of_key(connection, key_id)
             kms_key_tags.remove_all(connection, key_id)
             kms_keys.remove(connection, key_id)

@@ -71,11 +71,12 @@ class Grants:
                 created_at=now,
             )
             same = _find_same(connection, made)
-            if same is not None:
-                return same
-            self._check_quota(connection, made)
+            if same is None:
+                self._check_quota(connection, made)
             if is_dry_run:
                 raise DryRunSucceeded
+            if same is not None:
+                return same
             kms_grants.add(connection, made)
             accounts.raise_epoch(connection, key.registry.account_id)
             return made
@@ -100,15 +101,21 @@ class Grants:
         return cut_page(await self._database.scan(scan), page.limit, lambda each: each.grant_id)
 
     async def list_retirable(self, grant: Grant, page: PageRequest, retiring: str) -> Page[KmsGrant]:
-        """Return a page of the grants that a principal of the caller's account may retire. Raises KmsInvalidArn."""
+        """Return a page of the grants of this region that a principal of the caller's account may retire.
+
+        Raises KmsInvalidArn.
+        """
         if f"::{grant.caller.account_id}:" not in retiring:
             raise KmsInvalidArn(message=f"ARN does not refer to a principal of this account: {retiring}")
 
         def scan(connection: Connection) -> list[KmsGrant]:
-            found = kms_grants.list_retirable(
-                connection, retiring, after=page.after or "", limit=page.limit + 1
+            return kms_grants.list_retirable(
+                connection,
+                retiring,
+                region=grant.registry.region,
+                after=page.after or "",
+                limit=page.limit + 1,
             )
-            return [each for each in found if each.registry.region == grant.registry.region]
 
         return cut_page(await self._database.scan(scan), page.limit, lambda each: each.grant_id)
 

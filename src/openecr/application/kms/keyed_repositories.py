@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from openecr.application.kms.repository_keys import RepositoryKeys, uses_key
+from openecr.application.kms.repository_keys import RepositoryKeys, repository_key, uses_key
 from openecr.application.repositories import Repositories
 from openecr.domain.decisions import Grant
 from openecr.domain.repositories import AES256, Repository, RepositorySettings
@@ -30,6 +30,7 @@ class KeyedRepositories:
             return await self._repositories.create(grant, settings, resource_tags)
         chosen = await self._keys.choose(grant, encryption.kms_key)
         settings = replace(settings, encryption=replace(encryption, kms_key=chosen.arn))
+        await self._keys.retire_left(grant.registry, grant.requirement.repository_name or "", chosen.key_id)
 
         def bind(connection: Connection, repository: Repository) -> None:
             sealed_key = self._keys.bind(connection, chosen)
@@ -51,4 +52,6 @@ class KeyedRepositories:
         )
         if failure is not None:
             raise failure
+        key_id = repository_key(repository).name.key_id
+        await self._keys.retire_left(repository.registry, repository.name, key_id)
         return deleted

@@ -146,12 +146,18 @@ class Keys:
         return await self._database.write(audited(grant, unit))
 
     async def cancel_deletion(self, grant: Grant) -> KmsKey:
-        """Keep a key that waited for its end; it is disabled then. Raises KmsNotFound, KmsInvalidState."""
+        """Keep a key that waits for its end; it is disabled then.
+
+        Raises KmsNotFound, and KmsInvalidState of a key whose time has come too: parts of it may be gone.
+        """
+        now = self._clock.now()
 
         def unit(connection: Connection) -> KmsKey:
             key = require_key(connection, grant)
             if key.state is not KeyState.PENDING_DELETION:
                 raise KmsInvalidState(message=f"{key.arn} is not pending deletion.")
+            if key.deletion_at is not None and key.deletion_at <= now:
+                raise KmsInvalidState(message=f"{key.arn} is being deleted.")
             kms_keys.set_state(connection, key.key_id, KeyState.DISABLED)
             accounts.raise_epoch(connection, key.registry.account_id)
             return replace(key, state=KeyState.DISABLED, deletion_at=None)

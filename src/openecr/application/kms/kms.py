@@ -17,7 +17,7 @@ from openecr.application.limits import Limits
 from openecr.application.repositories import Repositories
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 from openecr.store.database import Database
 
 
@@ -29,7 +29,7 @@ class Kms:
         *,
         database: Database,
         authorizer: Authorizer,
-        keys: KeyRing,
+        keys: ServerKeyRing,
         clock: Clock,
         ids: Ids,
         limits: Limits,
@@ -52,7 +52,12 @@ class Kms:
         self.grants = Grants(database=database, clock=clock, ids=ids, limits=limits)
         self.deletions = KeyDeletions(database=database, clock=clock)
         self.repository_keys = RepositoryKeys(
-            database=database, authorizer=authorizer, materials=materials, clock=clock, ids=ids
+            database=database,
+            authorizer=authorizer,
+            materials=materials,
+            clock=clock,
+            ids=ids,
+            limits=limits,
         )
         self.vaults = Vaults(database=database, keys=self.repository_keys, ids=ids)
         self.repositories = KeyedRepositories(repositories=repositories, keys=self.repository_keys)

@@ -4,7 +4,7 @@ from openecr.domain.errors import Unavailable
 from openecr.domain.kms import MATERIAL_BYTES, MATERIAL_ID_BYTES, KeyMaterial, KmsKey, RotationType
 from openecr.domain.registries import RegistryId
 from openecr.ports.ids import Ids
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import ServerKeyRing
 from openecr.store import kms_materials
 from openecr.store.connections import Connection
 
@@ -14,9 +14,13 @@ PURPOSE = "kms-material"
 class Materials:
     """Makes and opens materials."""
 
-    def __init__(self, *, keys: KeyRing, ids: Ids) -> None:
+    def __init__(self, *, keys: ServerKeyRing, ids: Ids) -> None:
         self._keys = keys
         self._ids = ids
+
+    def check_open(self) -> None:
+        """Ask before anything is used that a material opened earlier. Raises Unavailable."""
+        self._keys.check_open()
 
     def draw(
         self,

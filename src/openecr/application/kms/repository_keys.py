@@ -4,9 +4,13 @@ CreateRepository asks for DescribeKey and CreateGrant as its caller (forward acc
 grants to ECR itself under the encryption context of the repository. From then on ECR alone uses the key, through these
 grants: who pushes and pulls needs no permission of KMS. Everything here is a bounded read of the database and AES.
 
+Grants bear the repository's ARN as their name. Those that a former repository of the name has left, since whoever
+deleted it could not retire them, end when a repository of that name is made on the key: none is opened by another's.
+
 Source: ECR user guide, "Encryption at rest".
 """
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +20,7 @@ from openecr.application.kms.ciphers import decrypted, encrypted, read_origin
 from openecr.application.kms.grants import GRANT_ID_BYTES, NewGrant, made_grant
 from openecr.application.kms.materials import Materials
 from openecr.application.kms.states import check_usable
+from openecr.application.limits import Limits
 from openecr.domain.callers import Caller, RequestContext, Service
 from openecr.domain.decisions import Decision, Grant, Requirement
 from openecr.domain.errors import AccessDenied, DomainError
@@ -39,6 +44,7 @@ from openecr.domain.kms_errors import (
     KmsFailed,
     KmsInvalidArn,
     KmsInvalidState,
+    KmsLimitExceeded,
     KmsNotFound,
 )
 from openecr.domain.registries import RegistryId, repository_arn
@@ -46,7 +52,7 @@ from openecr.domain.repositories import Repository
 from openecr.engines.kms import RANDOM_BYTES
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
-from openecr.store import accounts, kms_aliases, kms_grants, kms_keys, kms_materials
+from openecr.store import accounts, kms_aliases, kms_grants, kms_keys, kms_materials, repositories
 from openecr.store.connections import Connection
 from openecr.store.database import Database
 
@@ -59,7 +65,9 @@ _TITLE = "Amazon ECR"
 _DESCRIPTION = "Default key that protects my ECR data when no other key is defined"
 _OPERATIONS = ("GenerateDataKey", "Decrypt")
 _GRANTS = 2
-_GRANTS_READ = 10
+_GRANTS_ENDED = 500
+"""A unit of work ends so many; more than two of a name are there only where many repositories of it came and went."""
+
 _CONTEXT_KEY = "aws:ecr:arn"
 _ROTATION_DAYS = 365
 _CODES: tuple[tuple[type[DomainError], str], ...] = (
@@ -68,8 +76,17 @@ _CODES: tuple[tuple[type[DomainError], str], ...] = (
     (KeyDisabled, "DisabledException"),
     (KmsInvalidState, "KMSInvalidStateException"),
     (InvalidCiphertext, "InvalidCiphertextException"),
+    (KmsLimitExceeded, "LimitExceededException"),
     (AccessDenied, "AccessDeniedException"),
 )
+
+
+class Use(enum.Enum):
+    """What a repository's key is used for: what ECR asks of KMS, in one decision."""
+
+    PULL = ("kms:Decrypt",)
+    PUSH = ("kms:Decrypt", "kms:GenerateDataKey")
+    """What is pushed gets a key of its own, under the repository's, which has to be opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +107,17 @@ class RepositoryKeys:
     """What ECR does with keys. Each failure is told as KmsFailed, which holds KMS's code."""
 
     def __init__(
-        self, *, database: Database, authorizer: Authorizer, materials: Materials, clock: Clock, ids: Ids
+        self,
+        *,
+        database: Database,
+        authorizer: Authorizer,
+        materials: Materials,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
     ) -> None:
         self._database = database
+        self._limits = limits
         self._authorizer = authorizer
         self._materials = materials
         self._clock = clock
@@ -112,6 +137,7 @@ class RepositoryKeys:
             if key == NamedKey(registry=registry, name=KeyName(alias=MANAGED_ALIAS)):
                 await self._ensure_managed(registry)
             key_id = await self._check_creator(grant, key, arn)
+            await self._check_quota(key_id)
         except DomainError as error:
             raise failed(error) from error
         return ChosenKey(
@@ -138,6 +164,7 @@ class RepositoryKeys:
         except DomainError as error:
             raise failed(error) from error
         wanted = _wanted(chosen.repository_arn, key.registry.region)
+        _end_grants(connection, chosen.key_id, chosen.repository_arn, key.registry.region)
         for grant_id in chosen.grant_ids:
             made = made_grant(
                 key,
@@ -170,6 +197,12 @@ class RepositoryKeys:
         if granted.located is None:
             raise missing(granted)
         return granted.located.unique_id
+
+    async def _check_quota(self, key_id: str) -> None:
+        """Counted outside the unit: an exact count would make every creation on a key wait for every other one."""
+        count = await self._database.scan(lambda connection: kms_grants.count(connection, key_id))
+        if count + _GRANTS > self._limits.kms_grants_per_key:
+            raise KmsLimitExceeded(message="The key has as many grants as it may have")
 
     async def _ask(
         self,
@@ -234,20 +267,23 @@ class RepositoryKeys:
 
     # --- pushes and pulls -------------------------------------------------------------------------------------------
 
-    async def check(self, repository: Repository, context: RequestContext) -> None:
+    async def check(self, repository: Repository, context: RequestContext, use: Use = Use.PULL) -> None:
         """Check that ECR may use the repository's key now: enabled, granted, and denied by no key policy.
 
-        Raises KmsFailed.
+        Raises KmsFailed, and Unavailable while the server's own key ring is closed.
         """
-        await self._use(repository, context, "kms:Decrypt")
+        self._materials.check_open()
+        await self._use(repository, context, use.value)
 
-    async def open(self, repository: Repository, context: RequestContext, blob: bytes) -> bytes:
+    async def open(
+        self, repository: Repository, context: RequestContext, blob: bytes, use: Use = Use.PULL
+    ) -> bytes:
         """Decrypt what `bind` or `generate` encrypted for this repository. Raises KmsFailed."""
         try:
             origin = read_origin(blob)
         except DomainError as error:
             raise failed(error) from error
-        key = await self._use(repository, context, "kms:Decrypt")
+        key = await self._use(repository, context, use.value)
         material = await self._database.read(
             lambda connection: self._materials.open(connection, key, origin.material_id)
         )
@@ -260,20 +296,20 @@ class RepositoryKeys:
 
     async def generate(self, repository: Repository, context: RequestContext) -> tuple[bytes, bytes]:
         """Draw a data key for the repository; return it in clear, and encrypted. Raises KmsFailed."""
-        key = await self._use(repository, context, "kms:GenerateDataKey")
+        key = await self._use(repository, context, ("kms:GenerateDataKey",))
         plaintext, random = self._ids.token(DATA_KEY_BYTES), self._ids.token(RANDOM_BYTES)
         material = await self._database.read(lambda connection: self._materials.open_current(connection, key))
         made = encrypted(key, material, plaintext, context_of(repository.arn), random=random)
         return plaintext, made.blob
 
-    async def _use(self, repository: Repository, context: RequestContext, action: str) -> KmsKey:
+    async def _use(self, repository: Repository, context: RequestContext, actions: tuple[str, ...]) -> KmsKey:
         """Return the repository's key, if ECR may use it for this by one of its grants. Raises KmsFailed."""
         named = repository_key(repository)
         principal = service_principal(_SERVICE, named.registry.region)
 
         def look(connection: Connection) -> tuple[KmsKey | None, list[KmsGrant]]:
             return kms_keys.find(connection, named.name.key_id), kms_grants.list_named(
-                connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+                connection, named.name.key_id, principal, repository.arn, limit=_GRANTS
             )
 
         key, grants = await self._database.read(look)
@@ -281,7 +317,7 @@ class RepositoryKeys:
             if key is None:
                 raise KmsNotFound(message=f"Key '{named.arn}' does not exist")
             check_usable(key)
-            await self._check_grants(repository, context, named, action, grants)
+            await self._check_grants(repository, context, named, actions, grants)
         except DomainError as error:
             raise failed(error) from error
         return key
@@ -291,7 +327,7 @@ class RepositoryKeys:
         repository: Repository,
         context: RequestContext,
         named: NamedKey,
-        action: str,
+        actions: tuple[str, ...],
         grants: Sequence[KmsGrant],
     ) -> None:
         """Decide as ECR, whom nothing but a grant lets in, and whom a key policy may deny. Raises AccessDenied."""
@@ -302,7 +338,7 @@ class RepositoryKeys:
         decided: Grant | None = None
         for grant in grants:
             requirement = Requirement(
-                actions=(action,),
+                actions=actions,
                 registry=named.registry,
                 arn=named.arn,
                 entity=KeyName(key_id=named.name.key_id, grant_id=grant.grant_id),
@@ -314,18 +350,22 @@ class RepositoryKeys:
         if decided is not None:
             raise AccessDenied(message=denial(decided))
         raise AccessDenied(
-            message=f"User: {service.arn} is not authorized to perform: {action} on resource: {named.arn} "
+            message=f"User: {service.arn} is not authorized to perform: {actions[0]} on resource: {named.arn} "
             "because no grant allows it: it was retired or revoked"
         )
 
     # --- DeleteRepository -------------------------------------------------------------------------------------------
 
     async def may_retire(self, grant: Grant, repository: Repository) -> KmsFailed | None:
-        """Ask for RetireGrant as the caller; return what to tell where he may not. The repository goes all the same."""
+        """Ask for RetireGrant as the caller; return what to tell where he may not. The repository goes all the same.
+
+        A key that is gone has no grants any more: there is nothing to ask for.
+        """
+        named = repository_key(repository)
+        if await self._database.read(lambda connection: kms_keys.find(connection, named.name.key_id)) is None:
+            return None
         try:
-            named = repository_key(repository)
-            asked = await self._ask(grant.caller, grant.context, named, "kms:RetireGrant")
-            await self._database.read(lambda connection: require_key(connection, asked))
+            await self._ask(grant.caller, grant.context, named, "kms:RetireGrant")
         except DomainError as error:
             return KmsFailed(
                 message=f"The repository [{repository.name}] has been deleted successfully but the grants "
@@ -338,11 +378,23 @@ class RepositoryKeys:
     def retire(connection: Connection, repository: Repository) -> None:
         """End the repository's grants, in the unit that deletes it."""
         named = repository_key(repository)
-        principal = service_principal(_SERVICE, named.registry.region)
-        for grant in kms_grants.list_named(
-            connection, named.name.key_id, principal, repository.arn, limit=_GRANTS_READ
+        _end_grants(connection, named.name.key_id, repository.arn, named.registry.region)
+
+    async def retire_left(self, registry: RegistryId, repository_name: str, key_id: str) -> None:
+        """End grants on a key that were made for repositories of a name, where there is no such one now."""
+        arn = repository_arn(registry, repository_name)
+        principal = service_principal(_SERVICE, registry.region)
+
+        def unit(connection: Connection) -> int:
+            if repositories.find(connection, registry, repository_name) is not None:
+                return 0
+            return _end_grants(connection, key_id, arn, registry.region)
+
+        while await self._database.read(
+            lambda connection: kms_grants.list_named(connection, key_id, principal, arn, limit=1)
         ):
-            kms_grants.remove(connection, grant.key_id, grant.grant_id)
+            if await self._database.write(unit) < _GRANTS_ENDED:
+                return
 
 
 def uses_key(repository: Repository) -> bool:
@@ -373,6 +425,12 @@ def failed(error: DomainError) -> KmsFailed:
     """Tell what KMS said as ECR does."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "KMSInternalException")
     return KmsFailed(message=f"KMS error: {error.message or code}", kms_error=code)
+
+
+def _end_grants(connection: Connection, key_id: str, arn: str, region: str) -> int:
+    """End ECR's grants for repositories of an ARN, a bounded number; return how many."""
+    principal = service_principal(_SERVICE, region)
+    return kms_grants.remove_named(connection, key_id, principal, arn, limit=_GRANTS_ENDED)
 
 
 def _wanted(arn: str, region: str) -> NewGrant:

@@ -40,15 +40,16 @@ class KeyRotations:
         self._limits = limits
 
     async def enable(self, grant: Grant, period_days: int | None) -> None:
-        """Rotate from now on every so many days. Raises KmsNotFound, KeyDisabled, KmsInvalidState."""
+        """Rotate every so many days, the first time so many from now (KMS API: EnableKeyRotation).
+
+        Raises KmsNotFound, KeyDisabled, KmsInvalidState.
+        """
         days = period_days or USUAL_PERIOD_DAYS
-        now = self._clock.now()
+        next_at = self._clock.now() + days * DAY
 
         def unit(connection: Connection) -> None:
             key = require_key(connection, grant)
             check_usable(key)
-            last_at = _last_rotation_at(connection, key)
-            next_at = max(now, last_at + days * DAY)
             kms_keys.set_rotation(connection, key.key_id, period_days=days, next_at=next_at)
 
         await self._database.write(audited(grant, unit))
@@ -148,8 +149,3 @@ class KeyRotations:
 def _add(connection: Connection, key: KmsKey, material: KeyMaterial) -> None:
     kms_materials.add(connection, key.key_id, material)
     kms_keys.set_material(connection, key.key_id, material.material_id)
-
-
-def _last_rotation_at(connection: Connection, key: KmsKey) -> int:
-    material = kms_materials.find(connection, key.key_id, key.material_id)
-    return key.created_at if material is None else material.created_at

@@ -6,7 +6,7 @@ Whether ECR may use the key of KMS is read from the database for every request; 
 from collections import OrderedDict
 from typing import Protocol
 
-from openecr.application.kms.repository_keys import uses_key
+from openecr.application.kms.repository_keys import Use, uses_key
 from openecr.domain.callers import RequestContext
 from openecr.domain.errors import RepositoryNotFound, Unavailable
 from openecr.domain.repositories import Repository
@@ -39,11 +39,13 @@ class Vault:
 class KeyUse(Protocol):
     """What is asked of KMS for a repository, each time anew (`kms.RepositoryKeys`)."""
 
-    async def check(self, repository: Repository, context: RequestContext) -> None:
-        """Check that the repository's key may be used now. Raises KmsFailed."""
+    async def check(self, repository: Repository, context: RequestContext, use: Use = Use.PULL) -> None:
+        """Check that the repository's key may be used now. Raises KmsFailed, Unavailable."""
         ...
 
-    async def open(self, repository: Repository, context: RequestContext, blob: bytes) -> bytes:
+    async def open(
+        self, repository: Repository, context: RequestContext, blob: bytes, use: Use = Use.PULL
+    ) -> bytes:
         """Decrypt the repository's own key. Raises KmsFailed."""
         ...
 
@@ -57,7 +59,9 @@ class Vaults:
         self._ids = ids
         self._kept: OrderedDict[tuple[int, bytes], Vault] = OrderedDict()
 
-    async def open(self, repository: Repository, context: RequestContext) -> Vault | None:
+    async def open(
+        self, repository: Repository, context: RequestContext, use: Use = Use.PULL
+    ) -> Vault | None:
         """Return a repository's vault; None: it has no key of KMS. Raises KmsFailed where that may not be used."""
         if not uses_key(repository):
             return None
@@ -69,9 +73,9 @@ class Vaults:
         kept = self._kept.get((repository.id, sealed))
         if kept is not None:
             self._kept.move_to_end((repository.id, sealed))
-            await self._keys.check(repository, context)
+            await self._keys.check(repository, context, use)
             return kept
-        vault = Vault(await self._keys.open(repository, context, sealed), self._ids)
+        vault = Vault(await self._keys.open(repository, context, sealed, use), self._ids)
         self._kept[repository.id, sealed] = vault
         if len(self._kept) > VAULTS_KEPT:
             self._kept.popitem(last=False)

@@ -108,10 +108,12 @@ class Downloads:
             grant, digest = await self._open(request, progress)
             blob = await self._blobs.get(grant, digest)
             url = await self._blobs.redirect(blob) if request.method == "GET" else None
+            if url is not None:
+                return redirect_to(url, _CONTENT_HEADERS)
+            return await self._content(request, grant, blob)
         except (DomainError, Unavailable) as error:
             progress.error_code, progress.error = type(error).__name__, error
-            return _text(_status_of(error), error.message)
-        return self._content(request, blob) if url is None else redirect_to(url, _CONTENT_HEADERS)
+            return _refusal(error)
 
     async def _open(self, request: Request, progress: _Progress) -> tuple[Grant, Digest]:
         """Follow the seal to a grant on the repository that it names. Raises DomainError."""
@@ -134,7 +136,7 @@ class Downloads:
             )
         return grant, digest
 
-    def _content(self, request: Request, blob: StoredBlob) -> Response:
+    async def _content(self, request: Request, grant: Grant, blob: StoredBlob) -> Response:
         digest = str(blob.digest)
         headers = (*_CONTENT_HEADERS, ("etag", f'"{digest}"'))
         part, is_whole = ByteRange(start=0, stop=blob.size_bytes), True
@@ -153,13 +155,18 @@ class Downloads:
         status = 200 if is_whole else 206
         if request.method == "HEAD" or part.size_bytes == 0:
             return Response(status=status, headers=(*headers, ("content-length", str(part.size_bytes))))
-        return Response(status=status, headers=headers, body=self._body(blob, part))
+        return Response(status=status, headers=headers, body=await self._body(grant, blob, part))
 
-    def _body(self, blob: StoredBlob, part: ByteRange) -> FileBody | StreamBody:
+    async def _body(self, grant: Grant, blob: StoredBlob, part: ByteRange) -> FileBody | StreamBody:
         file = self._blobs.file(blob)
-        if file is not None:
-            return FileBody(path=file.path, start=part.start, stop=part.stop, sealed=file.sealed)
-        return StreamBody(chunks=self._blobs.open(blob, part.start, part.stop), size_bytes=part.size_bytes)
+        if file is None:
+            chunks = await self._blobs.begin(grant, blob, part.start, part.stop)
+            return StreamBody(chunks=chunks, size_bytes=part.size_bytes)
+
+        async def failed() -> Response:
+            return _refusal(await self._blobs.failure(grant, blob, part.start, part.stop))
+
+        return FileBody(path=file.path, start=part.start, stop=part.stop, sealed=file.sealed, failed=failed)
 
     def _finish(self, progress: _Progress, status: int, elapsed_nanoseconds: int) -> None:
         requirements = () if progress.requirement is None else (progress.requirement,)
@@ -191,6 +198,10 @@ class Downloads:
 
 def _status_of(error: DomainError | Unavailable) -> int:
     return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 403)
+
+
+def _refusal(error: DomainError | Unavailable) -> Response:
+    return _text(_status_of(error), error.message)
 
 
 def _text(status: int, message: str, *headers: tuple[str, str]) -> Response:

@@ -39,6 +39,9 @@ _PARAMETER_NAMES = {
     "lifecyclePolicyText": "LifecyclePolicyText",
     "policyText": "PolicyText",
 }
+_CHECKED_LATER = frozenset({"tags", "Tags"})
+"""Whose texts have an error of their own."""
+
 _MAX_LISTED = 50
 _MAX_SHOWN_CHARS = 512
 
@@ -52,6 +55,7 @@ class Fault(Enum):
     SMALL = "small"
     LARGE = "large"
     PATTERN = "pattern"
+    NUL = "nul"
     ENUM = "enum"
 
 
@@ -158,6 +162,10 @@ def _text_violations(shape: StringShape, value: str, path: Path) -> Iterator[Vio
     yield from _length(shape, value, path)
     if shape.pattern is not None and not matches(shape.pattern, value):
         yield Violation(path=path, fault=Fault.PATTERN, shape=shape, value=value)
+    elif (
+        "\0" in value and path[0] not in _CHECKED_LATER
+    ):  # no database can be trusted to keep it, no XML to tell it
+        yield Violation(path=path, fault=Fault.NUL, shape=shape, value=value)
     if shape.enum and value not in shape.enum:
         yield Violation(path=path, fault=Fault.ENUM, shape=shape, value=value)
 
@@ -201,7 +209,7 @@ def _scalar_reason(violation: Violation) -> str:
             return "Cannot be null"
         case Fault.PATTERN, StringShape(pattern=pattern):
             return f"must satisfy regular expression '{pattern}'"
-        case ((Fault.SHORT | Fault.LONG), StringShape()):
+        case ((Fault.SHORT | Fault.LONG | Fault.NUL), StringShape()):
             return _phrase(violation)
         case _:
             return f"Member {_phrase(violation)}"
@@ -225,6 +233,8 @@ def phrase(fault: Fault, shape: Shape) -> str:
             sentence = f"must have value less than or equal to {_plain(shape.maximum)}"
         case Fault.PATTERN, StringShape():
             sentence = f"must satisfy regular expression pattern: {shape.pattern}"
+        case Fault.NUL, _:
+            sentence = "must not contain the character NUL"
         case Fault.ENUM, StringShape():
             sentence = f"must satisfy enum value set: [{', '.join(sorted(shape.enum))}]"
         case _:

@@ -69,12 +69,19 @@ Handler = Callable[[Services, Call], Awaitable[Response]]
 
 
 def parse_query(query: str) -> Query:
-    """Return the parameters of a raw query. Raises ProtocolError for more of them than any request needs."""
+    """Return the parameters of a raw query.
+
+    Raises ProtocolError for more of them than any request needs, and for texts that no database keeps.
+    """
     if not query:
         return _EMPTY_QUERY
     try:
-        return urllib.parse.parse_qs(query, keep_blank_values=True, max_num_fields=QUERY_MAX_PARAMETERS)
+        parsed = urllib.parse.parse_qs(query, keep_blank_values=True, max_num_fields=QUERY_MAX_PARAMETERS)
     except ValueError:
         raise ProtocolError(
             code="UNSUPPORTED", status=414, message=f"More than {QUERY_MAX_PARAMETERS} query parameters"
         ) from None
+    # Behind `last` a page begins: it is compared, and need not be kept.
+    if any("\0" in text for name, texts in parsed.items() if name != "last" for text in texts):
+        raise ProtocolError(code="UNSUPPORTED", status=400, message="The query contains the character NUL")
+    return parsed

@@ -285,9 +285,10 @@ def test_the_reserve_is_the_larger_of_its_two_settings(
 
 def test_what_would_not_fit_is_refused_before_it_is_written(tmp_path: Path) -> None:
     space = _Space(tmp_path, min_free_bytes=0, min_free_ratio=0)
-    with pytest.raises(StorageFull):
-        space.take(MORE_THAN_ANY_DISK)
-    space.take(1)
+    for question in (space.take, space.check):
+        with pytest.raises(StorageFull):
+            question(MORE_THAN_ANY_DISK)
+        question(1)
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------

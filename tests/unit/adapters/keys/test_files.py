@@ -31,7 +31,7 @@ def test_two_servers_have_different_keys(tmp_path: Path) -> None:
 def test_a_new_master_key_seals_and_the_old_one_still_opens(tmp_path: Path) -> None:
     old = open_key_ring(tmp_path / "keys", may_create=True)
     sealed = old.seal("purpose", b"old")
-    assert add_master_key(tmp_path / "keys").name == "master-000002.key"
+    assert add_master_key(tmp_path / "keys") == (2, tmp_path / "keys" / "master-000002.key")
     rotated = open_key_ring(tmp_path / "keys", may_create=False)
     assert rotated.unseal("purpose", sealed) == b"old"
     with pytest.raises(ValueError, match="not sealed"):

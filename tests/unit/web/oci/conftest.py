@@ -20,6 +20,7 @@ from openecr.application.contents import Contents
 from openecr.application.data_keys import DataKeys
 from openecr.application.images import Images
 from openecr.application.limits import Limits
+from openecr.application.losses import Losses
 from openecr.application.pull_times import PullTimes
 from openecr.application.repositories import Repositories
 from openecr.application.sessions import Sessions
@@ -151,6 +152,7 @@ def _services(
     keyed = keyed_blobs_of(metadata, keys, clock)
     data_keys = DataKeys(keys=keys, ids=ids, encrypts=True)
     contents = Contents(store=blob_store, data_keys=data_keys)
+    losses = Losses(database=metadata, store=blob_store, contents=contents)
     return Services(
         authorizer=Authorizer(database=metadata),
         images=Images(
@@ -165,6 +167,7 @@ def _services(
             database=metadata,
             contents=contents,
             keyed=keyed,
+            losses=losses,
             keys=keys,
             clock=clock,
             limits=limits,
@@ -175,6 +178,7 @@ def _services(
             contents=contents,
             data_keys=data_keys,
             keyed=keyed,
+            losses=losses,
             clock=clock,
             ids=ids,
             limits=limits,

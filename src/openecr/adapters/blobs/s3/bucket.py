@@ -13,11 +13,18 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, failure_of
+from openecr.adapters.blobs.s3.failures import FAILURES, CallFailed, Kind, code_of, failure_of
+from openecr.adapters.blobs.s3.leashes import current, put_on_leash
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.planning import Piece
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_THERE_CODES = frozenset({"InvalidRange", "NoSuchKey"})
+"""No such object, or none of these bytes in it. A bucket that is not there has another one."""
+
+_WANTS_OTHERWISE_CODES = frozenset({"InvalidDigest", "InvalidRequest", "MissingContentMD5"})
+"""What servers say that want a checksum which botocore does not send for this call, or have not the call."""
+
 _TOKEN = "openecr-write"  # noqa: S105 -- the name of an object's metadata
 
 
@@ -43,9 +50,14 @@ class Body:
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401 -- botocore's StreamingBody has no types
         self._stream = stream
+        leash = current()
+        self._connection = None if leash is None else leash.connection
 
     def read(self, size_bytes: int) -> bytes:
         """Return bytes, fewer only at the end."""
+        leash = current()
+        if leash is not None and self._connection is not None:
+            leash.tie(self._connection)
         data: bytes = self._stream.read(size_bytes)
         return data
 
@@ -60,7 +72,10 @@ class Bucket:
 
     def __init__(self, options: S3Options) -> None:
         self._options = options
-        self._client = _client(options)
+        self._client = _client(options, silence=options.patience.silence)
+        self._slow_client = _client(options, silence=options.patience.slow)
+        for client in (self._client, self._slow_client):
+            put_on_leash(client)
         self._is_exclusive = True
 
     # --- one object ---
@@ -81,26 +96,40 @@ class Bucket:
 
     def get(self, name: str, start: int, stop: int) -> Body:
         """Open bytes [start, stop), of which there is at least one. Raises CallFailed where they are not all there."""
-        found = self._client.get_object(**self._named(name), Range=f"bytes={start}-{stop - 1}")
+        try:
+            found = self._client.get_object(**self._named(name), Range=f"bytes={start}-{stop - 1}")
+        except ClientError as error:
+            if code_of(error) in _NOT_THERE_CODES:
+                raise CallFailed(Kind.DAMAGED, f"{name} in [{start}, {stop}): {error}"[:500]) from error
+            raise
         body = Body(found["Body"])
         told = str(found.get("ContentRange", f"bytes 0-{found['ContentLength'] - 1}/"))
-        if told.partition("/")[0] != f"bytes {start}-{stop - 1}":
+        span, _, total = told.partition("/")
+        if span != f"bytes {start}-{stop - 1}":
             body.close()
-            raise CallFailed(Kind.FINAL, f"{name}: asked for [{start}, {stop}), the answer has {told}")
+            is_short = total.isdecimal() and int(total) < stop
+            raise CallFailed(
+                Kind.DAMAGED if is_short else Kind.FINAL,
+                f"{name}: asked for [{start}, {stop}), the answer has {told}",
+            )
         return body
 
-    def remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str]) -> dict[str, str]:
         """Remove several objects, at most as many as a page has; one that is not there is fine.
 
-        Raises CallFailed where one stays.
+        Returns those that stay, with what the server says about each. Raises CallFailed.
         """
-        found = self._client.delete_objects(
-            Bucket=self._options.bucket,
-            Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
-        )
+        try:
+            found = self._client.delete_objects(
+                Bucket=self._options.bucket,
+                Delete={"Objects": [{"Key": self._key(name)} for name in names], "Quiet": True},
+            )
+        except ClientError as error:
+            if code_of(error) in _WANTS_OTHERWISE_CODES:
+                raise CallFailed(Kind.NOT_SERVED, str(error)[:500]) from error
+            raise
         errors = [each for each in found.get("Errors", ()) if each.get("Code") != "NoSuchKey"]
-        if errors:
-            raise CallFailed(Kind.PASSING, f"{len(errors)} objects were not removed: {errors[0]}"[:500])
+        return {self._name(each["Key"]): f"{each.get('Code')}: {each.get('Message')}" for each in errors}
 
     def remove_one(self, name: str) -> None:
         """Remove one object, for servers that cannot take several."""
@@ -121,7 +150,7 @@ class Bucket:
 
     def copy_part(self, name: str, upload_id: str, number: int, piece: Piece) -> str:
         """Have the server copy bytes of another object as a part, and return its tag."""
-        found: str = self._client.upload_part_copy(
+        found: str = self._slow_client.upload_part_copy(
             CopySource={"Bucket": self._options.bucket, "Key": self._key(piece.source)},
             CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
             **self._part(name, upload_id, number),
@@ -132,7 +161,7 @@ class Bucket:
         """Make an object of parts, numbered from 1. As `put` where an object is there."""
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         self._exclusively(
-            self._client.complete_multipart_upload,
+            self._slow_client.complete_multipart_upload,
             **self._named(name),
             UploadId=upload_id,
             MultipartUpload={"Parts": parts},
@@ -197,6 +226,7 @@ class Bucket:
     def close(self) -> None:
         """Close what connections there are."""
         self._client.close()
+        self._slow_client.close()
 
     # --- shared ---
 
@@ -237,14 +267,14 @@ class Bucket:
         return made
 
 
-def _client(options: S3Options) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
+def _client(options: S3Options, *, silence: float) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
     """Raises ValueError."""
     bounds, patience = options.bounds, options.patience
     threads = bounds.data_threads + bounds.deleting_threads + bounds.probing_threads
     session: Any = botocore.session.Session()
     config: Any = Config(
         connect_timeout=patience.connect,
-        read_timeout=patience.silence,
+        read_timeout=silence,
         max_pool_connections=2 * threads,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -60,7 +60,7 @@ class Tries:
 
         Raises the failure itself where it means something, StorageFull, and Unavailable where no next try makes sense.
         """
-        if failure.kind in {Kind.MISSING, Kind.TAKEN, Kind.NOT_SERVED}:
+        if failure.kind in {Kind.MISSING, Kind.DAMAGED, Kind.TAKEN, Kind.NOT_SERVED}:
             raise failure
         if failure.kind is not Kind.PASSING:
             raise told(failure) from failure

@@ -14,7 +14,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from openecr.domain.errors import StorageFull, Unavailable
+from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 
 _FULL_CODES = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
@@ -38,11 +38,21 @@ _PASSING_STATUSES = frozenset({408, 429})
 _NOT_SERVED, _PRECONDITION_FAILED, _FULL, _BROKEN = 501, 412, 507, 500
 
 
+_AGAIN = "The registry's storage failed. Try again."
+
+
+class Refused(Unavailable):
+    """The server answers, and does not do this."""
+
+
 class Kind(Enum):
     """What a failure means."""
 
     MISSING = auto()
     """The object, or the multipart upload, is not there."""
+
+    DAMAGED = auto()
+    """The bytes that were asked for are surely not there: no object is, or a shorter one."""
 
     TAKEN = auto()
     """An object is there already."""
@@ -92,16 +102,25 @@ def told(failure: CallFailed) -> Unavailable:
     """Return the error of the port that stands for a failure."""
     if failure.kind is Kind.FULL:
         return StorageFull(context=failure.context)
+    if failure.kind is Kind.FINAL:
+        return Refused(message=_AGAIN, context=failure.context)
+    if failure.kind is Kind.DAMAGED:
+        return ContentDamaged(message="A layer could not be read", context=failure.context)
     return out_of_reach(failure.context)
 
 
 def out_of_reach(context: str) -> Unavailable:
     """Return the error of the port for a store that does not do what it should."""
-    return Unavailable(message="The registry's storage failed. Try again.", context=context)
+    return Unavailable(message=_AGAIN, context=context)
+
+
+def code_of(error: ClientError) -> str:
+    """Return what the server calls it."""
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _kind_of(error: ClientError) -> Kind:
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _FULL_CODES or status == _FULL:
         return Kind.FULL

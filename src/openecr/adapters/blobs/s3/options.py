@@ -21,7 +21,7 @@ class Patience:
 
     connect: float = 5
     silence: float = 60
-    """The longest pause of a connection within an answer. It ends the threads that nobody waits for any more."""
+    """The longest pause of a connection within an answer."""
 
     attempt: float = 30
     """One try of an ordinary call, the waiting for a thread included."""
@@ -30,7 +30,8 @@ class Patience:
     """An ordinary call with all its tries. Whoever called hears `Unavailable` then, whatever the thread does."""
 
     slow: float = 300
-    """One try, and the total, of what the server may need long for: copies and the end of a multipart upload."""
+    """One try, the total and the longest pause of what the server may need long for: copies and the end of a
+    multipart upload."""
 
     idle: float = 5
     """A reader that asks for nothing gives its connection back after this, and takes up a new one when it asks."""

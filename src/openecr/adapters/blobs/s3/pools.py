@@ -1,7 +1,8 @@
 """Threads for blocking calls that may hang: whoever asked is answered in time, whatever the thread does.
 
-A call that is given up goes on in its thread until its socket does. So that a few of them do not stop everything, a
-pool lends a place for each, as many as it has of its own; after that, places come back only as threads do.
+A call that is given up has its connection cut, and goes on in its thread until it notices. So that a few of them do not
+stop everything, a pool lends a place for each, as many as it has of its own; after that, places come back only as
+threads do.
 """
 
 import asyncio
@@ -12,8 +13,13 @@ from functools import partial
 from typing import TypeVar
 
 from openecr.adapters.blobs.s3.failures import out_of_reach
+from openecr.adapters.blobs.s3.leashes import Leash
 
 T = TypeVar("T")
+
+
+Job = Callable[[], Callable[[], None] | None]
+"""Must not raise. What it returns is called once the thread counts as free."""
 
 
 class Threads:
@@ -23,22 +29,22 @@ class Threads:
         """Start `limit` threads at most; jobs beyond them wait for the next that is free."""
         self._name = name
         self._limit = limit
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        # Threads that wait, less jobs that do. A thread that has just told a result is not among them yet.
+        # Threads that wait, less jobs that do.
         self._idle = 0
         self._started = 0
         self._is_closed = False
 
-    def run(self, job: Callable[[], None]) -> None:
-        """Have a job done, which must not raise."""
+    def run(self, job: Job) -> None:
+        """Have a job done. Raises RuntimeError where there is no thread for it and none can be started."""
         with self._lock:
             if self._idle > 0 or self._started == self._limit:
                 self._idle -= 1
             else:
-                self._started += 1
-                name = f"{self._name}-{self._started}"
+                name = f"{self._name}-{self._started + 1}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._started += 1
         self._jobs.put(job)
 
     def close(self) -> None:
@@ -51,12 +57,15 @@ class Threads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
-            del job  # what it held is not kept until the next one
+            tell = job()
             with self._lock:
-                if self._is_closed and self._idle >= 0:
-                    return
-                self._idle += 1
+                ends = self._is_closed and self._idle >= 0
+                self._idle += not ends
+            if tell is not None:
+                tell()
+            del job, tell  # what they held is not kept until the next one
+            if ends:
+                return
 
 
 class Pool:
@@ -75,21 +84,25 @@ class Pool:
 
         `unused` is given, in the event loop, a result that came too late.
         """
-        loop = asyncio.get_running_loop()
+        loop, leash = asyncio.get_running_loop(), Leash()
         give_up_at = loop.time() + seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._places.acquire()
         except TimeoutError:
             raise out_of_reach(f"all threads for {self._name} are busy") from None
-        running = self._start(call)
+        try:
+            running = self._start(call, leash)
+        except RuntimeError as error:
+            self._places.release()
+            raise out_of_reach(f"no thread for {self._name} could be started: {error}") from error
         try:
             await asyncio.wait({running}, timeout=max(0, give_up_at - loop.time()))
         except asyncio.CancelledError:
-            self._leave(running, unused)
+            self._leave(running, leash, unused)
             raise
         if not running.done():
-            self._leave(running, unused)
+            self._leave(running, leash, unused)
             raise out_of_reach(f"no answer within {seconds:g} s")
         self._places.release()
         return running.result()
@@ -98,14 +111,15 @@ class Pool:
         """Start no more."""
         self._threads.close()
 
-    def _start(self, call: Callable[[], T]) -> "asyncio.Future[T]":
+    def _start(self, call: Callable[[], T], leash: Leash) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._threads.run(partial(_perform, call, future, loop))
+        self._threads.run(partial(_perform, call, leash, future, loop))
         return future
 
-    def _leave(self, running: "asyncio.Future[T]", unused: Callable[[T], None] | None) -> None:
+    def _leave(self, running: "asyncio.Future[T]", leash: Leash, unused: Callable[[T], None] | None) -> None:
         """Wait no longer. The place comes back now or, where no more can be lent, when the thread does."""
+        leash.cut()
         is_lent = self._lendable > 0
         if is_lent:
             self._lendable -= 1
@@ -122,13 +136,15 @@ class Pool:
         running.add_done_callback(end)
 
 
-def _perform(call: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop) -> None:
+def _perform(
+    call: Callable[[], T], leash: Leash, future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
+) -> Callable[[], None]:
     try:
-        result = call()
+        with leash.held():
+            result = call()
     except BaseException as error:  # noqa: BLE001 -- whoever waits hears of it
-        _tell(loop, partial(future.set_exception, error))
-    else:
-        _tell(loop, partial(future.set_result, result))
+        return partial(_tell, loop, partial(future.set_exception, error))
+    return partial(_tell, loop, partial(future.set_result, result))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

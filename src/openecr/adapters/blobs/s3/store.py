@@ -7,29 +7,35 @@ a client that is slow, and nothing waits for ever for a server that hangs.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from openecr.adapters.blobs.part_writer import BatchingPartWriter
 from openecr.adapters.blobs.s3.assembling import Assembly
 from openecr.adapters.blobs.s3.bucket import Bucket, Leftover
 from openecr.adapters.blobs.s3.calls import Calls
-from openecr.adapters.blobs.s3.failures import CallFailed, Kind, out_of_reach, told
+from openecr.adapters.blobs.s3.failures import CallFailed, Kind, Refused, out_of_reach, told
 from openecr.adapters.blobs.s3.options import S3Options
 from openecr.adapters.blobs.s3.pools import Pool
 from openecr.adapters.blobs.s3.reading import Reader
 from openecr.adapters.blobs.s3.sending import Write
 from openecr.adapters.blobs.s3.uploading import Background, Memory, ObjectSink
-from openecr.ports.blobs import PartWriter, Sealer, Tap
+from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
+
+_LOG = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _PROOF_BYTES = 24
+_MARK_MAX_BYTES = 256
 _HASHING_THREADS = 8
 _CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
 
@@ -69,6 +75,10 @@ class S3BlobStore:
             patience=self._patience,
         )
         return BatchingPartWriter(sink, taps, self._threads, sealer=sealer)
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        """Start a copy: an object is there when all of it is."""
+        return await self.create_part(location, taps)
 
     async def assemble(self, parts: Sequence[str], location: str) -> str:
         """Make one blob of finished parts. A single part is the blob already. Raises StorageFull, Unavailable."""
@@ -110,23 +120,31 @@ class S3BlobStore:
         found = await self._told(self._calls, partial(self._bucket.head, self._name(location)))
         return None if found is None else found.size_bytes
 
-    async def remove(self, locations: Sequence[str]) -> None:
-        """Remove objects; one that is not there is fine. Raises Unavailable."""
+    async def remove(self, locations: Sequence[str]) -> Collection[str]:
+        """Remove objects; one that is not there is fine. Return those that would not go. Raises Unavailable."""
         names = iter(map(self._name, locations))
+        stayed: dict[str, str] = {}
         while batch := list(islice(names, self._bounds.names)):
             if len(batch) > 1 and self._removes_several:
                 try:
-                    await self._delete_calls.run(partial(self._bucket.remove, batch))
+                    stayed |= await self._delete_calls.run(partial(self._bucket.remove, batch))
                     continue
                 except CallFailed as failure:
                     if failure.kind not in _CANNOT_REMOVE_SEVERAL:
                         raise told(failure) from failure
                     self._removes_several = False
             for name in batch:
-                await self._told(self._delete_calls, partial(self._bucket.remove_one, name))
+                try:
+                    await self._told(self._delete_calls, partial(self._bucket.remove_one, name))
+                except Refused as refusal:
+                    stayed[name] = refusal.context
+        for name, reason in stayed.items():
+            _LOG.warning("an object would not go", name=name, reason=reason)
+        return stayed.keys()
 
-    async def check_space(self) -> None:
+    async def check_space(self, room_bytes: int = 0) -> None:
         """There is always space, or the server says that there is none."""
+        del room_bytes
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
@@ -159,8 +177,33 @@ class S3BlobStore:
             return None
         return await self._told(self._calls, lambda: self._bucket.url(self._name(location), seconds))
 
+    async def read_marks(self) -> frozenset[str]:
+        """Return the mark, if there is one. Raises Unavailable."""
+        found = await self._told(self._calls, partial(self._bucket.head, MARK_NAME))
+        if found is None:
+            return frozenset()
+        reader = Reader(
+            self._bucket,
+            self._calls,
+            MARK_NAME,
+            0,
+            min(found.size_bytes, _MARK_MAX_BYTES),
+            patience=self._patience,
+            bounds=self._bounds,
+        )
+        mark = b"".join([chunk async for chunk in reader.chunks()])
+        return frozenset({mark.decode("ascii", "replace").strip()})
+
+    async def make_mark(self, mark: str) -> None:
+        """Mark the bucket, or the part of it, unless it is. Raises Unavailable."""
+        try:
+            await Write(self._bucket, self._calls, MARK_NAME).put(f"{mark}\n".encode())
+        except Unavailable:
+            if not await self.read_marks():  # somebody else was quicker
+                raise
+
     async def prove(self) -> None:
-        """Write, read and remove a small object. Raises Unavailable, with what is wrong in its context."""
+        """Do everything once that needs a right of its own. Raises Unavailable, with what is wrong in its context."""
         name, content = secrets.token_hex(_PROOF_BYTES), b"OpenECR may write here"
         write = self._write(name)
         try:
@@ -170,6 +213,11 @@ class S3BlobStore:
                 raise out_of_reach(f"{len(content)} bytes were written and others read")
         finally:
             await write.drop()
+        pieces = self._write(name)
+        await pieces.begin()
+        await pieces.drop()
+        await self._told(self._delete_calls, partial(self._bucket.list_page, None))
+        await self._told(self._delete_calls, partial(self._leftovers, 0))
 
     async def answers(self) -> bool:
         """Tell whether the server answers at all, within a few seconds."""

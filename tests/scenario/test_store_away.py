@@ -1,0 +1,41 @@
+"""A bucket that hangs: the server says so, and stays in service for everything that needs no blob."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faulty_proxy import Fault, faulty_proxy
+from tests.running import running_server
+from tests.s3_servers import swift_server
+from tests.scenario.drivers import Answer, WireDriver, authorization, variables
+
+WAIT_SECONDS = 60.0
+AWAY = b"ok, but the blob store does not answer\n"
+
+
+def until(ask: Callable[[], Answer], body: bytes) -> Answer:
+    """Ask until an answer has a body, or the time is up."""
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    while (answer := ask()).body != body and time.monotonic() < give_up_at:
+        time.sleep(0.1)
+    return answer
+
+
+def test_a_server_whose_store_hangs_says_so_and_stays_in_service(tmp_path: Path) -> None:
+    with swift_server() as swift, faulty_proxy(swift.port) as proxy:
+        place = {**swift.settings(swift.make_bucket()), "s3_endpoint": proxy.endpoint}
+        with running_server(tmp_path, settings=variables(place)) as server:
+            driver = WireDriver(server)
+            server.create_repository("app")
+            headers = {"authorization": authorization(server.client())}
+            assert until(lambda: driver.http("GET", "/readyz"), b"ok\n").body == b"ok\n"
+
+            proxy.choose = lambda _: Fault.HANG_BEFORE
+            away = until(lambda: driver.http("GET", "/readyz"), AWAY)
+
+            assert (away.status, away.body) == (200, AWAY)
+            assert driver.http("GET", "/healthz").body == b"ok\n"
+            assert driver.http("GET", "/v2/app/tags/list", headers=headers).status == 200
+
+            proxy.choose = None
+            assert until(lambda: driver.http("GET", "/readyz"), b"ok\n").body == b"ok\n"
