@@ -95,7 +95,7 @@ def test_an_embedded_server_goes_on_with_postgresql(tmp_path: Path, url: str) ->
     copied = copy(data, url)
     assert copied.returncode == 0, copied.stderr
     assert ["images", "5"] in [line.split() for line in copied.stdout.splitlines()]
-    assert "the database is not empty" in copy(data, url).stderr
+    assert "was moved to postgresql://" in copy(data, url).stderr
     refused = serving(data)
     assert refused.returncode == 1
     assert "was moved to postgresql://" in refused.stderr.splitlines()[-1]
@@ -164,7 +164,8 @@ def test_a_copy_that_is_killed_leaves_nothing_and_can_be_made_again(tmp_path: Pa
     refused = serving(embedded.data)
     assert refused.returncode == 1
     assert "was begun, and nobody knows whether it arrived" in refused.stderr.splitlines()[-1]
-    assert "was begun: end it first" in copy(embedded.data, "postgresql://elsewhere").stderr
+    for flags in ((), ("--abandon",)):
+        assert "was begun: end it first" in copy(embedded.data, "postgresql://elsewhere", *flags).stderr
     assert copy(embedded.data, url, "--abandon").returncode == 0
     embedded.restart()
     embedded.stop()
@@ -187,6 +188,10 @@ def test_a_copy_that_is_killed_after_its_commit_is_closed_by_the_next_one(tmp_pa
     assert ended.returncode == 0
     assert "was copied before" in ended.stdout
     assert "was moved to postgresql://" in serving(embedded.data).stderr.splitlines()[-1]
+    for flags in ((), ("--trial",)):
+        again = copy(embedded.data, "postgresql://elsewhere", *flags)
+        assert again.returncode == 1
+        assert "was moved to postgresql://" in again.stderr
 
 
 def test_a_copy_that_is_refused_leaves_the_folder_in_use(tmp_path: Path, url: str) -> None:

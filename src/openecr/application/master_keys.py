@@ -122,8 +122,8 @@ class MasterKeys:
     async def look(self) -> None:
         """Ask the KMS again, if it is time. Raises DatabaseFailed alone."""
         waits = self._check_seconds if self._is_well else self.look_seconds
-        if self._clock.now() < self._asked_at + waits * SECOND:
-            return
+        if self._asked_at <= self._clock.now() < self._asked_at + waits * SECOND:
+            return  # a clock that was set back is no reason to wait
         was_open = self._ring.closed_because is None
         try:
             await self._ask()

@@ -29,9 +29,7 @@ def move(settings: Settings, *, is_trial: bool) -> Copied | None:
     Returns None where an earlier move had arrived, and only remained to be noted.
     """
     with _acquire(settings) as folder:
-        if is_trial:
-            return asyncio.run(_copy(settings, folder))
-        return asyncio.run(_move(settings, folder))
+        return asyncio.run(_try(settings, folder) if is_trial else _move(settings, folder))
 
 
 def abandon(settings: Settings) -> None:
@@ -46,14 +44,18 @@ def _acquire(settings: Settings) -> DataFolder:
     return DataFolder.acquire(settings.data)
 
 
+async def _try(settings: Settings, folder: DataFolder) -> Copied:
+    migrate_sqlite(folder.database, folder.activity)
+    await _refuse_moved(folder)
+    return await _copy(settings, folder)
+
+
 async def _move(settings: Settings, folder: DataFolder) -> Copied | None:
     url, place = _url(settings), str(settings.database)
     migrate_sqlite(folder.database, folder.activity)
+    await _refuse_moved(folder)
     begun = await _run(folder, lambda connection: server_state.find(connection, MOVING_TO))
-    if begun is not None and begun.partition(" ")[2] != place:
-        raise CannotStart(
-            message=f"a move to {begun.partition(' ')[2]} was begun: end it first, or give it up with --abandon"
-        )
+    _check_place(begun, place)
     this = begun or f"{SystemIds().uuid()} {place}"
     if begun is not None and await has_arrived(url, this):
         await _run(folder, lambda connection: _close(connection, place))
@@ -66,6 +68,22 @@ async def _move(settings: Settings, folder: DataFolder) -> Copied | None:
         raise
     await _run(folder, lambda connection: _close(connection, place))
     return copied
+
+
+async def _refuse_moved(folder: DataFolder) -> None:
+    """What was moved goes on elsewhere: these rows are old, and a second copy of them would collect what is new."""
+    place = await _run(folder, lambda connection: server_state.find(connection, MOVED_TO))
+    if place is not None:
+        raise CannotStart(message=f"the database of {folder.path} was moved to {place} already")
+
+
+def _check_place(begun: str | None, place: str) -> None:
+    """Whether a move has arrived is asked of the very database that it went to."""
+    if begun is not None and begun.partition(" ")[2] != place:
+        there = begun.partition(" ")[2]
+        raise CannotStart(
+            message=f"a move to {there} was begun: end it first, or give it up with --to {there} --abandon"
+        )
 
 
 async def _reopen(folder: DataFolder, url: str, move: str, error: CannotStart) -> None:
@@ -85,6 +103,7 @@ async def _abandon(settings: Settings, folder: DataFolder) -> None:
     begun = await _run(folder, lambda connection: server_state.find(connection, MOVING_TO))
     if begun is None:
         raise CannotStart(message=f"no move of {folder.path} is under way")
+    _check_place(begun, str(settings.database))
     if await has_arrived(_url(settings), begun):
         raise CannotStart(
             message="the rows have arrived: run this again without --abandon, or drop that database"

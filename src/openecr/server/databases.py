@@ -67,12 +67,14 @@ async def _open_sqlite(
     on_failure: Callable[[BaseException], None],
 ) -> Databases:
     keys: ServerKeyRing | None = None
-    if not settings.keys_kms_keys:
-        # before the file that says that it is not new
-        keys = open_keys(settings, folder, may_create=folder.is_new)
+    if folder.is_new and not settings.keys_kms_keys:
+        keys = open_keys(settings, folder, may_create=True)
     migrate_sqlite(folder.database, folder.activity)
     metadata = SqliteDatabase(folder.database, on_failure=on_failure)
     stack.push_async_callback(metadata.close)
+    if keys is None and not settings.keys_kms_keys:
+        # A first start may have ended between the file and the keys: nothing is sealed there yet.
+        keys = open_keys(settings, folder, may_create=not await is_claimed(metadata))
     activity = SqliteDatabase(folder.activity, on_failure=on_failure)
     stack.push_async_callback(activity.close)
     return await _with_keys(settings, metadata, activity, keys, clock)

@@ -200,7 +200,7 @@ SCHEDULE_AGAIN = Statement(
 ENQUEUE_AGAIN = Statement(
     update(JOBS)
     .where(_J.kind == bindparam("the_kind"), _J.unique_key == bindparam("the_key"), _RUNNING)
-    .values(run_at=_ANOTHER_RUN_AT, payload=bindparam("new_payload"))
+    .values(run_at=_ANOTHER_RUN_AT, payload=bindparam("new_payload"), last_error=None)
 )
 
 

@@ -120,6 +120,8 @@ class PostgresPool:
             return await self._connector.connect(self._settings, command_seconds=self._command_seconds)
         except asyncpg.TooManyConnectionsError:
             self._open -= 1
+            if self._idle:  # given back meanwhile
+                return await self._acquire()
             if self._open:
                 return await self._wait()  # one of those that the server has let in serves this caller too
             self._hand_on(None)

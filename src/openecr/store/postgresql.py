@@ -5,8 +5,8 @@ has begun goes on to its end when its caller goes away, so that no connection is
 """
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -36,16 +36,20 @@ _RETRYABLE = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _FIRST_PAUSE_SECONDS = 0.002
 _GOLDEN_RATIO = 0.618034
 _LAST_PAUSE_SECONDS = 0.1
+_APART_SECONDS = 1.0
+_CLOSE_SECONDS = 15.0
+"""What hangs for longer ends with the process."""
 
 CONNECTIONS = 10
 CONNECTIONS_MIN = 3
 """Connections of one process."""
 _READERS = 4 / 10
 _SCANNERS = 3 / 10
-"""The parts of each kind; the rest is for units. Long lists and waits for locks take none from point reads.
+"""The parts of each kind; of the rest, units have three. Long lists and waits for locks take none from point reads.
 
-Units of work that run at the same time are in each other's way, and this process keeps no more than three of them busy.
+More units at the same time are in each other's way, and this process keeps no more of them busy.
 """
+_WRITERS_MAX = 3
 
 _POINT_READS = {
     "default_transaction_read_only": "on",
@@ -73,7 +77,8 @@ class PostgresDatabase:
         connector = Connector(url)
         self._readers = PostgresPool(connector, size=readers, settings=_POINT_READS)
         self._scanners = PostgresPool(connector, size=scanners, settings=_LISTS)
-        self._writers = PostgresPool(connector, size=connections - readers - scanners, settings=_UNITS)
+        writers = min(_WRITERS_MAX, connections - readers - scanners)
+        self._writers = PostgresPool(connector, size=writers, settings=_UNITS)
         self._reading = _ReadConnection(self._readers)
         self._retries = 0
         self._again = asyncio.Lock()
@@ -126,7 +131,7 @@ class PostgresDatabase:
         for number in range(ATTEMPTS):
             try:
                 # Units run again one at a time, so that those that were in each other's way do not meet again.
-                async with nullcontext() if number == 0 else self._again:
+                async with nullcontext() if number == 0 else self._apart():
                     return await self._writers.use(unit)
             except ConstraintViolated:
                 violations += 1
@@ -142,10 +147,26 @@ class PostgresDatabase:
             pause_seconds = min(pause_seconds * 2 or _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
         raise busy("serialization failures")
 
+    @asynccontextmanager
+    async def _apart(self) -> AsyncGenerator[None]:
+        """Keep others that run again away; not for long, since whoever is in may hang with its connection."""
+        try:
+            async with asyncio.timeout(_APART_SECONDS):
+                await self._again.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._again.release()
+
     async def close(self) -> None:
-        """Let what runs finish, then close the connections."""
+        """Let what runs finish, if it does in time, then close the connections."""
         self._closed = True
-        await self._idle.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._idle.wait()
         for pool in (self._readers, self._scanners, self._writers):
             await pool.close()
 

@@ -51,6 +51,10 @@ _PASSING = frozenset(
 )
 """Refusals that say nothing about the key: too many calls, a clock that is wrong, credentials that must be renewed."""
 
+_SIGNATURE = "InvalidSignatureException"
+_CLOCKS = ("Signature expired", "Signature not yet current")
+"""What KMS says of a clock that is wrong; of a secret that is wrong it says something else."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsOptions:
@@ -156,7 +160,8 @@ def _failure(error: ClientError) -> Exception:
     """Sort what KMS answered: what is neither broken nor about to pass is a no."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _PASSING or status >= _BROKEN or status == 0:
+    is_clock = code == _SIGNATURE and str(error.response["Error"].get("Message", "")).startswith(_CLOCKS)
+    if code in _PASSING or is_clock or status >= _BROKEN or status == 0:
         return _out_of_reach(_told(error))
     return (_AnotherKey if code == _ANOTHER_KEY else KeyRefused)(_told(error))
 

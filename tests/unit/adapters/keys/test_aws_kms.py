@@ -1,0 +1,27 @@
+"""What an external KMS says no to, and what says nothing about a key."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from openecr.adapters.keys.aws_kms import _failure
+from openecr.domain.errors import Unavailable
+from openecr.ports.keys import KeyRefused
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "kind"),
+    [
+        ("DisabledException", "the key is disabled", 400, KeyRefused),
+        ("AccessDeniedException", "no", 400, KeyRefused),
+        ("InvalidSignatureException", "The request signature we calculated does not match", 403, KeyRefused),
+        ("InvalidSignatureException", "Signature expired: 20261129T000000Z is now earlier", 403, Unavailable),
+        ("InvalidSignatureException", "Signature not yet current: 20261129T000000Z", 403, Unavailable),
+        ("ThrottlingException", "Rate exceeded", 400, Unavailable),
+        ("KMSInternalException", "", 500, Unavailable),
+    ],
+)
+def test_a_wrong_clock_and_what_passes_are_no_refusals(
+    code: str, message: str, status: int, kind: type[Exception]
+) -> None:
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(_failure(ClientError(answer, "Decrypt"))) is kind  # type: ignore[arg-type]  # a part of one
