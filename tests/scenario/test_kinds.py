@@ -1,5 +1,6 @@
 """Every kind of background work may be interrupted anywhere and run again: once it is done, it changes nothing more."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
@@ -90,3 +91,16 @@ def test_what_is_interrupted_and_run_again_is_done_once(server: InProcessDriver)
     assert kept.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
     garbage = server.call(server.server.parts.collection.preview)
     assert (garbage.repositories, garbage.uploads, garbage.links) == (0, 0, 0)
+
+
+def test_every_kind_is_in_the_table_of_the_architecture(server: InProcessDriver) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Background work\n")[2].partition("\n## ")[0]
+    told = {
+        name
+        for row in re.findall(r"^\|(.*?)\|", section, re.MULTILINE)
+        for name in re.findall(r"`(.*?)`", row)
+    }
+
+    assert {kind.name for kind in kinds_of(server.server.parts)} <= told
+    assert "seal-blobs" in told, "one that only some servers have"
