@@ -55,7 +55,7 @@ class Actor(Caller):
         self._encrypted = encrypted
         self._grace_seconds = grace_seconds
         self._pushing_since = 0.0
-        self._deletes = False
+        self._deletes = self._deletes_image = False
         self.uncertain: set[Key] = set()
         self._old = list[bytes]()
         self.unanswered = 0
@@ -203,7 +203,11 @@ class Actor(Caller):
     def _delete_image(self) -> None:
         self._only_where_certain("tag")
         self._only_where_certain("manifest")  # an index may need it
-        super()._delete_image()
+        self._deletes_image = True
+        try:
+            super()._delete_image()
+        finally:
+            self._deletes_image = False
 
     def _delete_tag(self) -> None:
         self._only_where_certain("tag")
@@ -250,13 +254,15 @@ class Actor(Caller):
             found[0] in self.uncertain or ("repository", found[0][1]) in self.uncertain
         ):
             raise Skipped
+        if found is not None and self._deletes_image and self._is_kept(found[0]):
+            raise Skipped  # an index whose own end was not reached
         return found
 
-    def _is_kept(self, blob: Key) -> bool:
-        """Tell whether an image that is surely there needs a blob."""
-        keys = (key for key in self._history.keys_of(blob[1]) if key[0] == "manifest")
+    def _is_kept(self, part: Key) -> bool:
+        """Tell whether an image that is surely there needs a blob, or an index a manifest."""
+        keys = (key for key in self._history.keys_of(part[1]) if key[0] == "manifest")
         manifests = (self._history.last(key) for key in keys if key not in self.uncertain)
-        return any(manifest is not None and blob[2].encode() in manifest for manifest in manifests)
+        return any(manifest is not None and part[2].encode() in manifest for manifest in manifests)
 
     def _only_where_certain(self, kind: str) -> None:
         """Deletions depend on what else is there: a tag that may name an image, an image that may need a blob."""

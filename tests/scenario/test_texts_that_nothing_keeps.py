@@ -50,15 +50,8 @@ def test_aws(
     assert refusal.value.response["Error"]["Code"] == code
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"/v2/texts/app/referrers/sha256:{'0' * 64}?artifactType=a%00b",
-        "/v2/texts/app/tags/list?n=5&last=a%00b",
-        "/v2/_catalog?last=a%00b",
-    ],
-)
-def test_registry(driver: Driver, path: str) -> None:
+def test_registry(driver: Driver) -> None:
+    path = f"/v2/texts/app/referrers/sha256:{'0' * 64}?artifactType=a%00b"
     answer = driver.http("GET", path, headers={"Authorization": authorization(driver.client())})
     assert answer.status == 400
     assert b"NUL" in answer.body

@@ -157,7 +157,7 @@ class Collection:
         now = self._clock.now()
         # Who writes at one of these locations must know, before its bytes go, that no row may name it any more.
         claimed = await self._database.write(lambda connection: doomed.claim(connection, due, now=now))
-        stayed = set(await self._blobs.remove(tuple(claimed)))
+        stayed = set(await self._blobs.remove(sorted(claimed)))
         gone = {location: seen for location, seen in claimed.items() if location not in stayed}
         left = {location: seen for location, seen in claimed.items() if location in stayed}
         later = now + _PUT_OFF_SECONDS * SECOND

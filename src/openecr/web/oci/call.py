@@ -65,6 +65,9 @@ class Call:
         return values[0] if values else None
 
 
+_NEVER_KEPT = frozenset({"last", "from"})
+"""Where a page begins is compared; a source of no possible name is none, and its mount begins an upload."""
+
 Handler = Callable[[Services, Call], Awaitable[Response]]
 
 
@@ -81,7 +84,6 @@ def parse_query(query: str) -> Query:
         raise ProtocolError(
             code="UNSUPPORTED", status=414, message=f"More than {QUERY_MAX_PARAMETERS} query parameters"
         ) from None
-    # Behind `last` a page begins: it is compared, and need not be kept.
-    if any("\0" in text for name, texts in parsed.items() if name != "last" for text in texts):
+    if any("\0" in text for name, texts in parsed.items() if name not in _NEVER_KEPT for text in texts):
         raise ProtocolError(code="UNSUPPORTED", status=400, message="The query contains the character NUL")
     return parsed
