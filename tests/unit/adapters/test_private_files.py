@@ -1,8 +1,12 @@
 """Private files are whole, private and made once."""
 
+import errno
+import os
 import stat
 import threading
 from pathlib import Path
+
+import pytest
 
 from openecr.adapters.private_files import create_private_file, write_private_file
 
@@ -34,4 +38,21 @@ def test_of_many_makers_one_wins_and_nothing_is_left_over(tmp_path: Path) -> Non
     for maker in makers:
         maker.join()
     assert won == [path.read_bytes()]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS])
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "file"
+
+    assert create_private_file(path, b"first")
+    assert not create_private_file(path, b"second")
+
+    assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
