@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,13 +62,13 @@ def create_private_file(path: Path, content: bytes) -> bool:
     return True
 
 
-def rename_to_new(file: Path, name: Path) -> None:
+def rename_to_new(file: Path, name: Path, *, link: Callable[[Path, Path], None] = os.link) -> None:
     """Give a file a name that no file has. Raises FileExistsError, and whatever else the system says.
 
     Where the file system has no hard links, of two that come at the same moment the later one wins.
     """
     try:
-        name.hardlink_to(file)
+        link(file, name)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise

@@ -25,8 +25,17 @@ class Readiness:
     """Asks the database and the key ring, without which no request is answered, and the blob store: many need that."""
 
     def __init__(
-        self, database: Database, keys: ServerKeyRing, *, store_answers: Callable[[], Awaitable[bool]]
+        self,
+        database: Database,
+        keys: ServerKeyRing,
+        *,
+        store_answers: Callable[[], Awaitable[bool]],
+        store_patience: float = _STORE_PATIENCE_SECONDS,
+        store_kept: float = _STORE_KEPT_SECONDS,
     ) -> None:
+        """`store_patience` and `store_kept`: how long a look at the store is waited for, and its answer holds."""
+        self._store_patience = store_patience
+        self._store_kept = store_kept
         self._database = database
         self._keys = keys
         self._store_answers = store_answers
@@ -52,12 +61,12 @@ class Readiness:
         There is one look at a time: whoever asks meanwhile hears the last answer, and a store that hangs is not asked
         again before it has answered.
         """
-        if self._look is None and time.monotonic() - self._store_asked_at >= _STORE_KEPT_SECONDS:
+        if self._look is None and time.monotonic() - self._store_asked_at >= self._store_kept:
             self._look = look = asyncio.create_task(  # noqa: TID251 -- it may outlive its request: nothing ends it
                 self._look_at_store()
             )
             # In `wait` nothing is cancelled: a thread that waits for a disk would not end by that.
-            await asyncio.wait({look}, timeout=_STORE_PATIENCE_SECONDS)
+            await asyncio.wait({look}, timeout=self._store_patience)
             if not look.done():
                 self._note_store(found=False)
         return self._has_store

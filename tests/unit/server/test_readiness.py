@@ -4,20 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-import pytest
-
-from openecr.server import readiness as module
 from openecr.server.readiness import Readiness
 
 
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STORE_PATIENCE_SECONDS", 0.001)
-    monkeypatch.setattr(module, "_STORE_KEPT_SECONDS", 0)
-
-
-def readiness(store_answers: Callable[[], Awaitable[bool]]) -> Readiness:
-    return Readiness(cast("Any", None), cast("Any", None), store_answers=store_answers)
+def readiness(store_answers: Callable[[], Awaitable[bool]], *, patience: float) -> Readiness:
+    nothing = cast("Any", None)
+    return Readiness(nothing, nothing, store_answers=store_answers, store_patience=patience, store_kept=0)
 
 
 async def test_a_store_that_hangs_is_not_asked_again_before_it_has_answered() -> None:
@@ -30,7 +22,7 @@ async def test_a_store_that_hangs_is_not_asked_again_before_it_has_answered() ->
         await go_on.wait()
         return True
 
-    probes = readiness(hang)
+    probes = readiness(hang, patience=0.001)
 
     assert [await probes.has_store() for _ in range(5)] == [False] * 5
     assert looks == 1
@@ -44,13 +36,11 @@ async def test_a_store_that_hangs_is_not_asked_again_before_it_has_answered() ->
     assert looks == 2
 
 
-async def test_a_look_that_fails_is_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STORE_PATIENCE_SECONDS", 60)
-
+async def test_a_look_that_fails_is_a_store_that_does_not_answer() -> None:
     async def fail() -> bool:
         raise ValueError("nobody thought of this")
 
-    probes = readiness(fail)
+    probes = readiness(fail, patience=60)
 
     assert not await probes.has_store()
     assert probes._look is None
