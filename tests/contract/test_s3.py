@@ -170,63 +170,6 @@ async def test_uploads_that_a_killed_process_left_are_ended_after_their_time(
     assert unfinished(server, bucket) == ["somebody-else's"]
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        ("501 Not Implemented", "NotImplemented"),
-        ("403 Forbidden", "AccessDenied"),
-        ("405 Method Not Allowed", "MethodNotAllowed"),
-    ],
-)
-async def test_a_server_that_lists_no_uploads_can_be_used(
-    refused: S3BlobStore, proxy: FaultyProxy, status: str, code: str
-) -> None:
-    proxy.choose = lambda asked: (
-        error_answer(status, code) if asked.method == "GET" and "uploads" in asked.target else None
-    )
-
-    await refused.prove()
-
-    assert await refused.end_leftovers(begun_before=FOR_EVER) == 0
-
-
-async def test_a_proof_asks_for_one_page_of_uploads(
-    store: S3BlobStore, server: S3Server, bucket: str, proxy: FaultyProxy
-) -> None:
-    client = server.client()
-    for number in range(3):
-        client.create_multipart_upload(Bucket=bucket, Key=location(number))
-    client.close()
-    proxy.choose = None
-    proxy.asked.clear()
-    paged = S3BlobStore(server.options(bucket, endpoint=proxy.endpoint, bounds=Bounds(names=2)))
-
-    await paged.prove()
-
-    assert len([asked for asked in proxy.asked if asked.method == "GET" and "uploads" in asked.target]) == 1
-    ended = 0
-    while found := await paged.end_leftovers(
-        begun_before=FOR_EVER
-    ):  # Versity's refuses to list a second page
-        ended += found
-    assert ended == 3
-    assert unfinished(server, bucket) == []
-    await paged.close()
-
-
-async def test_a_mark_is_made_once_and_replaced_only_where_it_is_the_one_that_was_meant(
-    store: S3BlobStore,
-) -> None:
-    await store.make_mark("first")
-    for instead_of in (None, "another"):
-        await store.make_mark("second", instead_of=instead_of)
-    assert await store.read_marks() == {"first"}
-
-    await store.make_mark("second", instead_of="first")
-
-    assert await store.read_marks() == {"second"}
-
-
 async def test_parts_of_every_size_are_put_together(
     store: S3BlobStore, server: S3Server, bucket: str
 ) -> None:
