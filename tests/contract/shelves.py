@@ -46,7 +46,13 @@ from tests.contract.databases import Databases
 from tests.contract.galleries import NOW, grant_for, image_of
 from tests.keyed import keyed_blobs_of, vaults_of
 
-LIMITS = Limits(layer_part_min_bytes=10, upload_idle_seconds=100, link_grace_seconds=1_000, doomed_seconds=50)
+LIMITS = Limits(
+    layer_part_min_bytes=10,
+    upload_idle_seconds=100,
+    link_grace_seconds=1_000,
+    doomed_seconds=50,
+    sealed_from_seconds=5_000,
+)
 NO_GRACE = replace(LIMITS, link_grace_seconds=0, doomed_seconds=0)
 
 ALL_BLOBS = Statement(

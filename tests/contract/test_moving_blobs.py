@@ -9,8 +9,10 @@ from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.part_writer import BATCH_BYTES
-from openecr.domain.errors import Unavailable
-from openecr.ports.blobs import BlobStore
+from openecr.domain.errors import OperatorError, Unavailable
+from openecr.ports.blobs import MARK_NAME, BlobStore
+from openecr.server import copy
+from openecr.settings import load
 from openecr.testing.faults import FaultyBlobStore
 from tests.contract.blob_store import content_of, everything, location, stored
 
@@ -200,3 +202,74 @@ async def test_an_upload_that_began_before_the_move_ends_after_it(
 
     assert await content_of(new, kept) == b"first, second"
     assert await moving.assemble([location(1)], location(4)) == location(1)
+
+
+# --- the marks of a copy ---
+
+
+def copied_between(folder: Path) -> CopyReport:
+    return copy(load({"data": str(folder)}, {}), folder / "old", folder / "new", lambda _: None)
+
+
+def mark(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / MARK_NAME).write_text(f"{text}\n")
+
+
+def mark_of(folder: Path) -> str | None:
+    file = folder / MARK_NAME
+    return file.read_text().strip() if file.exists() else None
+
+
+@pytest.mark.parametrize("before", [None, "moving-id", "id"])
+def test_a_copy_that_finds_nothing_more_to_copy_marks_the_new_store(
+    tmp_path: Path, before: str | None
+) -> None:
+    mark(tmp_path / "old", "id")
+    (tmp_path / "old" / "00").mkdir()
+    (tmp_path / "old" / "00" / location(0).replace(location(0)[:2], "00", 1)).write_bytes(CONTENT)
+    if before is not None:
+        mark(tmp_path / "new", before)
+
+    assert copied_between(tmp_path).copied == 1
+    assert mark_of(tmp_path / "new") == (before or "moving-id"), (
+        "servers may have written to the old one since"
+    )
+    assert copied_between(tmp_path).copied == 0
+    assert mark_of(tmp_path / "new") == "id"
+
+
+@pytest.mark.parametrize("before", [None, "moving-id", "id"])
+def test_a_copy_from_a_store_without_a_mark_says_nothing_of_what_it_did_not_find(
+    tmp_path: Path, before: str | None
+) -> None:
+    (tmp_path / "old").mkdir()
+    if before is not None:
+        mark(tmp_path / "new", before)
+
+    copied_between(tmp_path)
+
+    assert mark_of(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize("before", ["other", "moving-other"])
+def test_nothing_is_copied_to_a_store_of_another_database(tmp_path: Path, before: str) -> None:
+    mark(tmp_path / "old", "id")
+    mark(tmp_path / "new", before)
+
+    with pytest.raises(OperatorError, match="holds the blobs of another database"):
+        copied_between(tmp_path)
+
+
+async def test_a_file_that_cannot_be_looked_at_is_no_file_that_is_not_there(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    class Breaking(FileBlobStore):
+        def path(self, location: str) -> Path | None:
+            return self._root / (location * 10)  # ENAMETOOLONG, as a bad disk says EIO
+
+    breaking = Breaking(old._root, min_free_bytes=0, min_free_ratio=0)
+
+    with pytest.raises(Unavailable):
+        MovingBlobStore(new, breaking).path(location(1))
+    await breaking.close()

@@ -10,7 +10,7 @@ from openecr.adapters.ids import SystemIds
 from openecr.application.losses import Losses
 from openecr.application.pacing import Pace
 from openecr.application.scrubbing import AuditReport, Scrubbing, ScrubReport
-from openecr.application.store_identity import StoreIdentity
+from openecr.application.store_identity import PlacedStore, StoreIdentity
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
 from openecr.domain.errors import Unavailable
@@ -29,7 +29,7 @@ async def shelf(databases: Databases, tmp_path: Path) -> AsyncIterator[Shelf]:
 
 
 def identity(shelf: Shelf, store: FileBlobStore) -> StoreIdentity:
-    return StoreIdentity(database=shelf.database, store=store, ids=SystemIds(), place="the place")
+    return StoreIdentity(database=shelf.database, stores=[PlacedStore("the place", store)], ids=SystemIds())
 
 
 def scrubbing(shelf: Shelf, store: FileBlobStore | None = None) -> Scrubbing:

@@ -6,11 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from openecr.adapters.blobs.copying import copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
-from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.ids import SystemIds
-from openecr.application.store_identity import StoreIdentity
+from openecr.application.store_identity import PlacedStore, StoreIdentity, moving_mark
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.blobs import MARK_NAME, MarkedBlobStore
 from tests.contract.databases import Databases
@@ -31,10 +29,14 @@ async def elsewhere(tmp_path: Path) -> AsyncIterator[FileBlobStore]:
     await store.close()
 
 
-def identity(shelf: Shelf, store: MarkedBlobStore | None = None) -> StoreIdentity:
-    return StoreIdentity(
-        database=shelf.database, store=store or shelf.files, ids=SystemIds(), place="the place"
-    )
+def identity(
+    shelf: Shelf, store: MarkedBlobStore | None = None, old: MarkedBlobStore | None = None
+) -> StoreIdentity:
+    """`old`: the blobs are being moved from there to `store`."""
+    stores = [PlacedStore("the place", store or shelf.files)]
+    if old is not None:
+        stores.append(PlacedStore("the old place", old))
+    return StoreIdentity(database=shelf.database, stores=stores, ids=SystemIds())
 
 
 async def test_a_new_store_is_marked_once_and_known_from_then_on(shelf: Shelf) -> None:
@@ -95,7 +97,7 @@ async def test_a_start_that_was_killed_before_it_marked_the_store_is_ended_by_th
         pass
 
     class Failing(FileBlobStore):
-        async def make_mark(self, mark: str) -> None:
+        async def make_mark(self, mark: str, *, instead_of: str | None = None) -> None:
             raise Killed
 
     failing = Failing(shelf.files._root, min_free_bytes=0, min_free_ratio=0)
@@ -108,17 +110,121 @@ async def test_a_start_that_was_killed_before_it_marked_the_store_is_ended_by_th
     assert len(await shelf.files.read_marks()) == 1
 
 
-async def test_while_blobs_move_either_store_may_have_the_mark(
+async def mark_of(store: MarkedBlobStore) -> str:
+    (mark,) = await store.read_marks()
+    return mark
+
+
+def overwrite(store: FileBlobStore, mark: str) -> None:
+    (store._root / MARK_NAME).write_text(mark)
+
+
+async def test_while_blobs_move_the_old_store_is_the_databases_and_the_new_one_has_a_mark_of_its_own(
+    shelf: Shelf, elsewhere: FileBlobStore
+) -> None:
+    await shelf.push(b"content")
+    await identity(shelf, elsewhere, shelf.files).prove()  # the database had seen no store yet
+    mark = await mark_of(shelf.files)
+
+    assert await mark_of(elsewhere) == moving_mark(mark)
+    for new, old in ((shelf.files, elsewhere), (elsewhere, shelf.files)):
+        await identity(shelf, new, old).prove()
+        await identity(shelf, new, old).check()
+    with pytest.raises(CannotStart, match="run `openecr blobs copy` until"):
+        await identity(shelf, elsewhere).prove()
+    with pytest.raises(Unavailable):
+        await identity(shelf, elsewhere).check()
+
+    await elsewhere.make_mark(mark, instead_of=moving_mark(mark))  # as a copy that found nothing any more
+    await identity(shelf, elsewhere).prove()
+    await identity(shelf, elsewhere).check()
+
+
+async def test_while_blobs_move_a_new_store_of_another_database_is_refused(
     shelf: Shelf, elsewhere: FileBlobStore
 ) -> None:
     await identity(shelf).prove()
-    for new, old in ((shelf.files, elsewhere), (elsewhere, shelf.files)):
-        await identity(shelf, MovingBlobStore(new, old)).prove()
-    await copy_blobs(shelf.files, elsewhere, lambda _: None)
     await elsewhere.make_mark("of somebody else")
 
-    with pytest.raises(CannotStart):
-        await identity(shelf, MovingBlobStore(elsewhere, shelf.files)).prove()
+    with pytest.raises(CannotStart, match="the place holds the blobs of another database"):
+        await identity(shelf, elsewhere, shelf.files).prove()
+
+
+@pytest.mark.parametrize("is_first_step", [True, False])
+async def test_a_new_store_whose_disk_is_not_mounted_any_more_is_refused(
+    shelf: Shelf, elsewhere: FileBlobStore, *, is_first_step: bool
+) -> None:
+    await identity(shelf).prove()
+    stores = (shelf.files, elsewhere) if is_first_step else (elsewhere, shelf.files)
+    moving = identity(shelf, *stores)
+    await moving.prove()
+    (elsewhere._root / MARK_NAME).unlink()
+
+    with pytest.raises(CannotStart, match="is not the store that blobs are being moved to"):
+        await moving.prove()
+    with pytest.raises(Unavailable):
+        await moving.check()
+    assert await elsewhere.read_marks() == frozenset()
+
+    overwrite(elsewhere, moving_mark(await mark_of(shelf.files)))  # as the refusal says
+    await moving.prove()
+
+
+async def test_a_second_move_begins_as_the_first_did(shelf: Shelf, elsewhere: FileBlobStore) -> None:
+    await identity(shelf).prove()
+    await identity(shelf, elsewhere, shelf.files).prove()
+    await identity(shelf).prove()  # it was given up
+    (elsewhere._root / MARK_NAME).unlink()
+
+    await identity(shelf, elsewhere, shelf.files).prove()
+
+    assert await mark_of(elsewhere) == moving_mark(await mark_of(shelf.files))
+
+
+async def test_a_backup_of_before_the_mark_knows_its_store_by_its_blobs(
+    shelf: Shelf, elsewhere: FileBlobStore
+) -> None:
+    await shelf.push(b"content")
+    await shelf.files.make_mark("made after the backup")
+    await elsewhere.make_mark("of somebody else")
+
+    with pytest.raises(CannotStart, match="another database"):
+        await identity(shelf, elsewhere).prove()
+    await identity(shelf).prove()
+    await identity(shelf).check()
+
+    assert await mark_of(shelf.files) == "made after the backup"
+    overwrite(shelf.files, "of somebody else")
+    with pytest.raises(CannotStart, match="another database"):
+        await identity(shelf).prove()
+
+
+async def test_blobs_are_looked_for_as_long_as_no_store_was_marked(
+    shelf: Shelf, elsewhere: FileBlobStore
+) -> None:
+    await shelf.push(b"content")
+    for _ in range(2):  # the first has drawn the id
+        with pytest.raises(
+            CannotStart, match=f"If it is the right store, write .* into the place/{MARK_NAME}"
+        ):
+            await identity(shelf, elsewhere).prove()
+
+    assert await elsewhere.read_marks() == frozenset()
+
+
+async def test_a_mark_that_another_server_makes_meanwhile_counts(shelf: Shelf) -> None:
+    class Late(FileBlobStore):
+        async def read_marks(self) -> frozenset[str]:
+            marks = await super().read_marks()
+            if not marks:
+                await identity(shelf).prove()  # another server's, between two steps of this one
+            return marks
+
+    late = Late(shelf.files._root, min_free_bytes=0, min_free_ratio=0)
+
+    await identity(shelf, late).prove()
+
+    await late.close()
 
 
 async def test_what_the_operator_writes_by_hand_counts(shelf: Shelf, elsewhere: FileBlobStore) -> None:
@@ -126,7 +232,7 @@ async def test_what_the_operator_writes_by_hand_counts(shelf: Shelf, elsewhere: 
     with pytest.raises(CannotStart) as told:
         await identity(shelf, elsewhere).prove()
     (mark,) = await shelf.files.read_marks()
-    assert f"write {mark} into {MARK_NAME}" in told.value.message
+    assert f"write {mark} into the place/{MARK_NAME}" in told.value.message
 
     (elsewhere._root / MARK_NAME).write_text(mark)
 

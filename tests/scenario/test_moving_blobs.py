@@ -72,6 +72,11 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
             assert contents(moving, pushed) == pushed
             fourth = b"pushed into the bucket"
             pushed[push(moving, fourth)] = fourth
+            assert moving.stop() == 0
+            early = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": place})
+            with pytest.raises(pytest.fail.Exception, match="blobs are still being moved to"):
+                early.start()
+            moving.start()
             assert "3 locations, 1 copied" in openecr(reached, *copy)
             assert "3 locations, 0 copied" in openecr(reached, *copy)
             assert contents(moving, pushed) == pushed

@@ -1,8 +1,10 @@
 """Files and folders that only their owner may read, written so that a crash leaves the old or the new content."""
 
+import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from openecr.domain.errors import CannotStart
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _OTHERS = 0o077
+_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 
 def ensure_private_folder(path: Path) -> None:
@@ -50,13 +53,30 @@ def create_private_file(path: Path, content: bytes) -> bool:
     """Make a file, durably, unless it is there; tell whether it was made. Of two makers one wins."""
     temporary = _write_beside(path, content)
     try:
-        path.hardlink_to(temporary)
+        rename_to_new(temporary, path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     return True
+
+
+def rename_to_new(file: Path, name: Path, *, link: Callable[[Path, Path], None] = os.link) -> None:
+    """Give a file a name that no file has. Raises FileExistsError, and whatever else the system says.
+
+    Where the file system has no hard links, of two that come at the same moment the later one wins.
+    """
+    try:
+        link(file, name)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if name.exists():
+            raise FileExistsError(errno.EEXIST, "there is such a file", str(name)) from error
+        file.rename(name)
+    else:
+        file.unlink()
 
 
 def others_may_read(path: Path) -> bool:

@@ -25,6 +25,7 @@ class Limits:
     upload_idle_seconds: int = _DAY_SECONDS
     link_grace_seconds: int = _DAY_SECONDS
     doomed_seconds: int = 2 * 60 * 60
+    sealed_from_seconds: int = 7 * _DAY_SECONDS
     leftover_seconds: int = _DAY_SECONDS
     download_link_seconds: int = 60 * 60
     authorization_token_seconds: int = 12 * 60 * 60

@@ -20,7 +20,7 @@ from openecr.application.limits import Limits
 from openecr.application.pacing import Pace
 from openecr.application.uploads import LOCATION_BYTES
 from openecr.domain.blobs import StoredBlob
-from openecr.domain.errors import Unavailable
+from openecr.domain.errors import ContentDamaged
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
@@ -166,14 +166,14 @@ class Sealing:
             raise _Unreadable("its bytes are not those of its digest")
 
     async def _read(self, blob: StoredBlob) -> AsyncGenerator[bytes]:
-        """Read what is to be sealed. Raises _Unreadable."""
+        """Read what is to be sealed. Raises _Unreadable, Unavailable."""
+        if await self._store.size(blob.location) is None:
+            raise _Unreadable("its bytes are missing")
         try:
-            if await self._store.size(blob.location) is None:
-                raise _Unreadable("its bytes are missing")
             async with aclosing(self._contents.open(blob, 0, blob.size_bytes)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except Unavailable as error:
+        except ContentDamaged as error:
             raise _Unreadable(error.context or error.message) from error
 
     async def _renew(self, copy: _Copy) -> None:
@@ -209,7 +209,9 @@ class Sealing:
             ):
                 doomed.add(connection, [copy.location], not_before=now)
                 return False
-            late = now + self._limits.doomed_seconds * SECOND
+            # A backup of the database names it until the next one is made.
+            seconds = max(self._limits.sealed_from_seconds, self._limits.doomed_seconds)
+            late = now + seconds * SECOND
             doomed.add(connection, [blob.location], not_before=late)
             return True
 

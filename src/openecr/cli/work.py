@@ -148,7 +148,7 @@ def copy_command(*, source: str, target: str, **flags: Any) -> None:
 
     Start all servers and workers anew with --blobs FROM --blobs-old TO: where there are several, each must read from
     both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, run this until it
-    finds nothing to copy any more, and leave --blobs-old out.
+    finds nothing to copy any more: only then the new store may be used alone, and --blobs-old is left out.
     """
     settings = read_settings(flags)
     from openecr.server import copy

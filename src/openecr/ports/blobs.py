@@ -86,7 +86,7 @@ class BlobStore(Protocol):
         ...
 
     def path(self, location: str) -> Path | None:
-        """Return the file that holds exactly the stored bytes, where there is one."""
+        """Return the file that holds exactly the stored bytes, where there is one. Raises Unavailable."""
         ...
 
     async def redirect(self, location: str) -> str | None:
@@ -123,20 +123,21 @@ class BlobStore(Protocol):
         ...
 
 
-class MarkedBlobStore(BlobStore, Protocol):
-    """A store as a server opens it: it tells whether it is there, and which one it is.
-
-    The mark that it carries is no location.
-    """
+class OpenBlobStore(BlobStore, Protocol):
+    """A store as a server opens it: it tells whether it is there."""
 
     async def answers(self) -> bool:
         """Tell whether the store answers at all. May take long; never raises."""
         ...
 
+
+class MarkedBlobStore(OpenBlobStore, Protocol):
+    """A store in one place: it tells which one it is. The mark that it carries is no location."""
+
     async def read_marks(self) -> frozenset[str]:
-        """Return its mark, if it has one; of several stores in one the marks of all. Raises Unavailable."""
+        """Return its mark, if it has one. Raises Unavailable."""
         ...
 
-    async def make_mark(self, mark: str) -> None:
-        """Mark a store, durably; one that is marked already stays as it is. Raises Unavailable."""
+    async def make_mark(self, mark: str, *, instead_of: str | None = None) -> None:
+        """Mark a store, durably; one that has any mark but `instead_of` stays as it is. Raises Unavailable."""
         ...

@@ -28,7 +28,7 @@ from openecr.domain.accounts import RootKey
 from openecr.domain.decisions import Outcome
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.domain.registries import RegistryId
-from openecr.ports.blobs import BlobStore, MarkedBlobStore
+from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.ports.ids import Ids
 from openecr.ports.keys import ServerKeyRing
@@ -87,8 +87,10 @@ async def compose(
     async with AsyncExitStack() as stack:
         databases = await open_databases(settings, folder, stack, clock=clock, on_failure=on_failure)
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
-        store = await open_blob_store(settings, folder, limits, stack)
-        identity = await _identity(settings, folder, metadata, store, ids)
+        opened = await open_blob_store(settings, folder, limits, stack)
+        store = opened.store
+        identity = StoreIdentity(database=metadata, stores=opened.placed, ids=ids)
+        await identity.prove()
         accounts = Accounts(database=metadata, keys=keys, clock=clock, ids=ids)
         root_key = await accounts.ensure(settings.account)
         hosts = _hosts(settings, RegistryId(account_id=root_key.account_id, region=settings.regions[0]))
@@ -169,16 +171,6 @@ def _sealing(
         ids=ids,
         limits=use_cases.limits,
     )
-
-
-async def _identity(
-    settings: Settings, folder: DataFolder, metadata: Database, store: MarkedBlobStore, ids: Ids
-) -> StoreIdentity:
-    """See that the store is the database's. Raises CannotStart."""
-    place = str(settings.blobs or folder.blobs)
-    identity = StoreIdentity(database=metadata, store=store, ids=ids, place=place)
-    await identity.prove()
-    return identity
 
 
 def _explanations(

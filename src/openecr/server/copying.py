@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.application.limits import Limits
+from openecr.application.store_identity import id_of, moving_mark
 from openecr.domain.errors import OperatorError, Unavailable
 from openecr.server.storage import open_place
 from openecr.settings import S3Place, Settings
@@ -20,6 +21,8 @@ def copy(
 ) -> CopyReport:
     """Copy what the target lacks, once. Both are reached as the settings of S3 say.
 
+    Where it lacks nothing it is marked as the store of the database: from then on it may be used alone.
+
     Raises CannotStart, OperatorError where a store goes away meanwhile, or is another database's.
     """
 
@@ -28,13 +31,18 @@ def copy(
         async with AsyncExitStack() as stack:
             old = await open_place(settings, source, limits, stack)
             new = await open_place(settings, target, limits, stack)
-            marks = await old.read_marks(), await new.read_marks()
-            if marks[1] and marks[0] != marks[1]:
-                raise OperatorError(message=f"{target} holds the blobs of another database than {source}")
+            mark = next(iter(await old.read_marks()), None)
+            marked = {id_of(found) for found in (mark, *await new.read_marks()) if found is not None}
+            if len(marked) > 1:
+                raise OperatorError(
+                    message=f"{target} holds the blobs of another database than {source}: each needs a store of its own"
+                )
+            if mark is not None:
+                await new.make_mark(moving_mark(id_of(mark)))
             report = await copy_blobs(old, new, progress)
-            if not report.failed_count:
-                for mark in marks[0]:
-                    await new.make_mark(mark)
+            # From a store without the mark nothing may have come because its disk is not mounted.
+            if mark is not None and mark == id_of(mark) and not report.copied and not report.failed_count:
+                await new.make_mark(mark, instead_of=moving_mark(mark))
             return report
 
     try:

@@ -1,6 +1,7 @@
 """What a server keeps its blobs in, as the settings say."""
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from openecr.adapters.blobs.files import FileBlobStore
@@ -8,19 +9,31 @@ from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.s3 import S3BlobStore, S3Options
 from openecr.adapters.data_folder import DataFolder
 from openecr.application.limits import Limits
+from openecr.application.store_identity import PlacedStore
 from openecr.domain.errors import CannotStart, Unavailable
-from openecr.ports.blobs import MarkedBlobStore
+from openecr.ports.blobs import MarkedBlobStore, OpenBlobStore
 from openecr.settings import S3Place, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStore:
+    """The store of the blobs, and the stores that it is made of: one, or two while blobs move."""
+
+    store: OpenBlobStore
+    placed: tuple[PlacedStore, ...]
 
 
 async def open_blob_store(
     settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack
-) -> MarkedBlobStore:
+) -> OpenedStore:
     """Open the store of the blobs, and the one that they come from; `stack` closes them. Raises CannotStart."""
-    store = await open_place(settings, settings.blobs or folder.blobs, limits, stack)
+    place = settings.blobs or folder.blobs
+    store = await open_place(settings, place, limits, stack)
+    placed = PlacedStore(str(place), store)
     if settings.blobs_old is None:
-        return store
-    return MovingBlobStore(store, await open_place(settings, settings.blobs_old, limits, stack))
+        return OpenedStore(store, (placed,))
+    old = await open_place(settings, settings.blobs_old, limits, stack)
+    return OpenedStore(MovingBlobStore(store, old), (placed, PlacedStore(str(settings.blobs_old), old)))
 
 
 async def open_place(

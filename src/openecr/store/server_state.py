@@ -15,6 +15,9 @@ BLOB_STORE = "blob_store"
 BLOB_STORE_MARKED = "blob_store_marked"
 """Whether the store has its mark: from then on it must have it."""
 
+BLOB_STORE_MOVING = "blob_store_moving"
+"""Whether the store that blobs are being moved to has its mark: while they move it must have it."""
+
 MOVED_TO = "moved_to"
 """Where a database was moved, that is not to be used any more."""
 

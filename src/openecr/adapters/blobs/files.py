@@ -26,7 +26,12 @@ import structlog
 from openecr.adapters.blobs.failures import storage_failed
 from openecr.adapters.blobs.part_writer import BATCH_BYTES, BatchingPartWriter
 from openecr.adapters.blobs.write_behind import SYNC_RANGE, WriteBehind
-from openecr.adapters.private_files import create_private_file, sync_folder
+from openecr.adapters.private_files import (
+    create_private_file,
+    rename_to_new,
+    sync_folder,
+    write_private_file,
+)
 from openecr.domain.errors import ContentDamaged, StorageFull, Unavailable
 from openecr.ports.blobs import MARK_NAME, PartWriter, Sealer, Tap
 
@@ -44,7 +49,6 @@ _SHARDS = 256
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _COPYING = ".copying"
-_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM})
 
 
@@ -140,15 +144,15 @@ class FileBlobStore:
 
     async def answers(self) -> bool:
         """Tell whether the folder is there: not in a thread of those that wait for a disk which hangs."""
-        return await asyncio.to_thread(self._root.is_dir)
+        return await asyncio.to_thread(_is_folder, self._root)
 
     async def read_marks(self) -> frozenset[str]:
         """Return the mark, if there is one. Raises Unavailable."""
         return await self._run(partial(_read_marks, self._root / MARK_NAME))
 
-    async def make_mark(self, mark: str) -> None:
-        """Mark the folder, unless it is. Raises Unavailable."""
-        await self._run(partial(create_private_file, self._root / MARK_NAME, f"{mark}\n".encode()))
+    async def make_mark(self, mark: str, *, instead_of: str | None = None) -> None:
+        """Mark the folder, unless it has any mark but `instead_of`. Raises Unavailable."""
+        await self._run(partial(_make_mark, self._root / MARK_NAME, mark, instead_of))
 
     async def close(self) -> None:
         """Wait for what the threads do."""
@@ -244,7 +248,7 @@ class _FileSink:
         finally:
             os.close(descriptor)
         if self._name is not None:
-            _rename_to_new(self._file, self._name)
+            rename_to_new(self._file, self._name)
             self._file = self._name
         sync_folder(self._file.parent)
 
@@ -312,20 +316,6 @@ def _make_folders(root: Path) -> None:
     sync_folder(root.parent)
 
 
-def _rename_to_new(file: Path, name: Path) -> None:
-    """Raises FileExistsError where there is such a file."""
-    try:
-        name.hardlink_to(file)
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        if name.exists():
-            raise FileExistsError(errno.EEXIST, "there is such a file", str(name)) from error
-        file.rename(name)
-    else:
-        file.unlink()
-
-
 def _create(file: Path) -> int:
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -352,6 +342,12 @@ def _read_marks(file: Path) -> frozenset[str]:
         return frozenset()
 
 
+def _make_mark(file: Path, mark: str, instead_of: str | None) -> None:
+    content = f"{mark}\n".encode()
+    if not create_private_file(file, content) and instead_of in _read_marks(file):
+        write_private_file(file, content)
+
+
 def _size(file: Path) -> int | None:
     try:
         return file.stat().st_size
@@ -359,15 +355,25 @@ def _size(file: Path) -> int | None:
         return None
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _list(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
 
 
 def _remove_copies(folder: Path, *, written_before: float) -> int:
-    copies = [file for file in folder.glob(f"*{_COPYING}") if file.stat().st_mtime < written_before]
-    for file in copies:
-        file.unlink(missing_ok=True)
-    return len(copies)
+    removed = 0
+    for file in folder.glob(f"*{_COPYING}"):
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            if file.stat().st_mtime < written_before:
+                file.unlink()
+                removed += 1
+    return removed
 
 
 def _remove(files: Sequence[Path]) -> list[str]:
@@ -383,7 +389,11 @@ def _remove(files: Sequence[Path]) -> list[str]:
             _LOG.warning("a file would not go", file=file.name, error=str(error))
             stayed.append(file.name)
     for folder in {file.parent for file in files}:
-        sync_folder(folder)
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            _LOG.warning("a folder could not be synced", folder=folder.name, error=str(error))
+            stayed += [file.name for file in files if file.parent == folder and file.name not in stayed]
     return stayed
 
 

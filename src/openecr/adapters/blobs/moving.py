@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import cast
 
 from openecr.adapters.blobs.copying import copy_location
-from openecr.ports.blobs import BlobStore, MarkedBlobStore, PartWriter, Sealer, Tap
+from openecr.adapters.blobs.failures import storage_failed
+from openecr.ports.blobs import BlobStore, OpenBlobStore, PartWriter, Sealer, Tap
 
 
 class MovingBlobStore:
     """Reads ask the old store first: what it has is whole. Nothing is moved here: `copy_blobs` does that meanwhile."""
 
-    def __init__(self, new: MarkedBlobStore, old: MarkedBlobStore) -> None:
+    def __init__(self, new: OpenBlobStore, old: OpenBlobStore) -> None:
         self._new = new
         self._old = old
 
@@ -43,9 +44,12 @@ class MovingBlobStore:
                 yield chunk
 
     def path(self, location: str) -> Path | None:
-        """Return the file, in whichever store it is one."""
+        """Return the file, in whichever store it is one. Raises Unavailable."""
         paths = (self._old.path(location), self._new.path(location))
-        return next((path for path in paths if path is not None and path.exists()), None)
+        try:
+            return next((path for path in paths if path is not None and path.exists()), None)
+        except OSError as error:
+            raise storage_failed(error) from error
 
     async def redirect(self, location: str) -> str | None:
         """Return a URL of whichever store has the bytes."""
@@ -81,14 +85,6 @@ class MovingBlobStore:
     async def answers(self) -> bool:
         """Tell whether both are there."""
         return await self._new.answers() and await self._old.answers()
-
-    async def read_marks(self) -> frozenset[str]:
-        """Return the marks of both: one, where they are of one database."""
-        return await self._new.read_marks() | await self._old.read_marks()
-
-    async def make_mark(self, mark: str) -> None:
-        """Mark the new store."""
-        await self._new.make_mark(mark)
 
     async def _holder(self, location: str) -> BlobStore:
         return self._old if await self._old.size(location) is not None else self._new

@@ -303,3 +303,26 @@ def test_a_file_system_that_cannot_copy_by_itself_is_copied_through_memory(tmp_p
 
     assert (tmp_path / "target").read_bytes() == content
     assert {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP} <= _CANNOT_COPY
+
+
+async def test_a_folder_that_cannot_be_looked_at_does_not_answer(tmp_path: Path) -> None:
+    store = FileBlobStore(tmp_path / "blobs", min_free_bytes=0, min_free_ratio=0)
+    assert await store.answers()
+    store._root = tmp_path / ("x" * 300)  # ENAMETOOLONG, as a bad disk says EIO
+
+    assert not await store.answers()
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_synced_keeps_its_files_and_the_others_go(store: FileBlobStore) -> None:
+    for where in (LOCATION, OTHER):
+        writer = await store.create_part(where)
+        await writer.write(BATCH)
+        await writer.finish()
+    path = store.path(LOCATION)
+    assert path is not None
+    path.unlink()
+    path.parent.rmdir()
+
+    assert list(await store.remove([LOCATION, OTHER])) == [LOCATION]
+    assert await store.size(OTHER) is None

@@ -3,7 +3,7 @@
 botocore's own client is used bare: of boto3, nothing but its wrapping of this very client would be.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +43,10 @@ class Leftover:
     name: str
     upload_id: str
     begun_at: int
+
+
+UploadsPage = tuple[str, str]
+"""Where a page of multipart uploads ends: the last one's name as the server has it, and id."""
 
 
 class Body:
@@ -189,24 +193,26 @@ class Bucket:
         names = [self._name(each["Key"]) for each in found.get("Contents", ())]
         return names, found.get("NextContinuationToken") if found.get("IsTruncated") else None
 
-    def leftovers(self) -> Iterator[Leftover]:
-        """Go through the multipart uploads that have not ended, a page at a time."""
-        more: dict[str, str] = {}
-        while True:
-            found = self._client.list_multipart_uploads(
-                Bucket=self._options.bucket, Prefix=self._options.prefix, **more
+    def leftovers_page(self, after: UploadsPage | None) -> tuple[list[Leftover], UploadsPage | None]:
+        """Return a page of the multipart uploads that have not ended, and what to ask the next page with."""
+        more = {} if after is None else {"KeyMarker": after[0], "UploadIdMarker": after[1]}
+        found = self._client.list_multipart_uploads(
+            Bucket=self._options.bucket,
+            Prefix=self._options.prefix,
+            MaxUploads=self._options.bounds.names,
+            **more,
+        )
+        page = [
+            Leftover(
+                name=self._name(each["Key"]),
+                upload_id=each["UploadId"],
+                begun_at=int((each["Initiated"] - _EPOCH).total_seconds() * 1_000_000),
             )
-            for each in found.get("Uploads", ()):
-                begun_at = (each["Initiated"] - _EPOCH).total_seconds() * 1_000_000
-                yield Leftover(
-                    name=self._name(each["Key"]), upload_id=each["UploadId"], begun_at=int(begun_at)
-                )
-            if not found.get("IsTruncated"):
-                return
-            more = {
-                "KeyMarker": found["NextKeyMarker"],
-                "UploadIdMarker": found.get("NextUploadIdMarker", ""),
-            }
+            for each in found.get("Uploads", ())
+        ]
+        ends_with = (found.get("NextKeyMarker", ""), found.get("NextUploadIdMarker", ""))
+        is_last = not found.get("IsTruncated") or not ends_with[0] or ends_with == after
+        return page, None if is_last else ends_with
 
     # --- the bucket ---
 

@@ -18,7 +18,7 @@ import structlog
 
 from openecr.adapters.blobs.part_writer import BatchingPartWriter
 from openecr.adapters.blobs.s3.assembling import Assembly
-from openecr.adapters.blobs.s3.bucket import Bucket, Leftover
+from openecr.adapters.blobs.s3.bucket import Bucket, Leftover, UploadsPage
 from openecr.adapters.blobs.s3.calls import Calls
 from openecr.adapters.blobs.s3.failures import CallFailed, Kind, Refused, out_of_reach, told
 from openecr.adapters.blobs.s3.options import S3Options
@@ -37,6 +37,7 @@ _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _PROOF_BYTES = 24
 _MARK_MAX_BYTES = 256
 _HASHING_THREADS = 8
+_LEFTOVER_PAGES = 100
 _CANNOT_REMOVE_SEVERAL = frozenset({Kind.NOT_SERVED, Kind.MISSING})
 
 
@@ -160,12 +161,19 @@ class S3BlobStore:
     async def end_leftovers(self, *, begun_before: int) -> int:
         """Drop multipart uploads that began before an instant and have not ended; return how many.
 
-        A process that was killed leaves them: nothing lists their bytes, and they are paid for. Raises Unavailable.
+        A process that was killed leaves them: nothing lists their bytes, and they are paid for. What is more than some
+        pages is left to the next call. Raises Unavailable.
         """
-        found = await self._told(self._delete_calls, partial(self._leftovers, begun_before))
-        for each in found:
+        due: list[Leftover] = []
+        after: UploadsPage | None = None
+        for _ in range(_LEFTOVER_PAGES):
+            page, after = await self._leftovers_page(after)
+            due += [each for each in page if each.begun_at < begun_before and _LOCATION.fullmatch(each.name)]
+            if after is None:
+                break
+        for each in due:  # not before: some servers go on only behind an upload that is there
             await self._told(self._delete_calls, partial(self._bucket.abort, each.name, each.upload_id))
-        return len(found)
+        return len(due)
 
     async def redirect(self, location: str) -> str | None:
         """Return a URL at which whoever has it may read these bytes, for a while; None where that is off.
@@ -194,8 +202,12 @@ class S3BlobStore:
         mark = b"".join([chunk async for chunk in reader.chunks()])
         return frozenset({mark.decode("ascii", "replace").strip()})
 
-    async def make_mark(self, mark: str) -> None:
-        """Mark the bucket, or the part of it, unless it is. Raises Unavailable."""
+    async def make_mark(self, mark: str, *, instead_of: str | None = None) -> None:
+        """Mark the bucket, or the part of it, unless it has any mark but `instead_of`. Raises Unavailable."""
+        if found := await self.read_marks():  # not every server knows a condition of a PUT
+            if instead_of not in found:
+                return
+            await self._told(self._calls, partial(self._bucket.remove_one, MARK_NAME))
         try:
             await Write(self._bucket, self._calls, MARK_NAME).put(f"{mark}\n".encode())
         except Unavailable:
@@ -217,7 +229,7 @@ class S3BlobStore:
         await pieces.begin()
         await pieces.drop()
         await self._told(self._delete_calls, partial(self._bucket.list_page, None))
-        await self._told(self._delete_calls, partial(self._leftovers, 0))
+        await self._leftovers_page(None)
 
     async def answers(self) -> bool:
         """Tell whether the server answers at all, within a few seconds."""
@@ -235,15 +247,19 @@ class S3BlobStore:
         await asyncio.to_thread(self._threads.shutdown)
         self._bucket.close()
 
+    async def _leftovers_page(self, after: UploadsPage | None) -> tuple[list[Leftover], UploadsPage | None]:
+        """Return a page, and what to ask the next one with; none where the server refuses to list uploads, or more."""
+        try:
+            return await self._delete_calls.run(partial(self._bucket.leftovers_page, after))
+        except (CallFailed, Refused) as failure:
+            _LOG.warning(
+                "the bucket does not list multipart uploads: let a lifecycle rule end those that were given up",
+                reason=failure.context,
+            )
+            return [], None
+
     def _write(self, location: str) -> Write:
         return Write(self._bucket, self._calls, self._name(location))
-
-    def _leftovers(self, begun_before: int) -> list[Leftover]:
-        return [
-            each
-            for each in self._bucket.leftovers()
-            if each.begun_at < begun_before and _LOCATION.fullmatch(each.name)
-        ]
 
     @staticmethod
     def _name(location: str) -> str:
