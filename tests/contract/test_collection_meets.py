@@ -126,6 +126,7 @@ async def download(scene: Scene) -> Grant | None:
     ],
     ids=lambda user: user.__name__.replace("_", " "),
 )
+@pytest.mark.timeout(600)
 async def test_a_new_user_has_the_layer_whole_or_hears_that_it_is_gone(race: Race, user: User) -> None:
     acknowledged = 0
     async for take_turns in race.orders:
