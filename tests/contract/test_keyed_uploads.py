@@ -77,7 +77,8 @@ async def test_two_repositories_push_one_layer_at_once_and_share_it(
         for grant in (shelf.grant, other):
             tasks.create_task(shelf.push(CONTENT, grant=grant))
 
-    assert database.looks == 3
+    # Whoever is second finds the content there, has its bytes looked at, and begins anew.
+    assert database.looks == 4
     assert len(await shelf.rows(BLOBS_OF, the_digest=str(DIGEST))) == 1
     assert [await is_readable(shelf, grant) for grant in (shelf.grant, other)] == [True, True]
 
@@ -114,7 +115,7 @@ async def test_the_last_holder_goes_while_another_repository_pushes(
 
     await shelf.push(CONTENT)
 
-    assert database.looks == (3 if comes_again else 2)
+    assert database.looks == (4 if comes_again else 2)
     assert len(await shelf.rows(BLOBS_OF, the_digest=str(DIGEST))) == 1
     assert await is_readable(shelf, shelf.grant)
     if comes_again:
