@@ -158,9 +158,10 @@ def _master_key(answer: Any) -> bytes:  # noqa: ANN401 -- botocore makes answers
 
 def _failure(error: ClientError) -> Exception:
     """Sort what KMS answered: what is neither broken nor about to pass is a no."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    told = error.response.get("Error", {})
+    code = str(told.get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    is_clock = code == _SIGNATURE and str(error.response["Error"].get("Message", "")).startswith(_CLOCKS)
+    is_clock = code == _SIGNATURE and str(told.get("Message", "")).startswith(_CLOCKS)
     if code in _PASSING or is_clock or status >= _BROKEN or status == 0:
         return _out_of_reach(_told(error))
     return (_AnotherKey if code == _ANOTHER_KEY else KeyRefused)(_told(error))
