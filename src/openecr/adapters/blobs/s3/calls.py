@@ -35,7 +35,8 @@ class Calls:
     ) -> T:
         """Try until it works, cannot, or the time is up. Raises CallFailed; StorageFull, Unavailable."""
         attempt = self._patience.slow if is_slow else self._patience.attempt
-        tries = Tries(self._patience, seconds=self._patience.slow if is_slow else self._patience.total)
+        # Where a server said nothing for as long as it may need, there is time to try again.
+        tries = Tries(self._patience, seconds=self._patience.total + (attempt if is_slow else 0))
         while True:
             try:
                 return await self.once(call, seconds=min(attempt, tries.left()), unused=unused)

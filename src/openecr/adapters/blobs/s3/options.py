@@ -30,8 +30,8 @@ class Patience:
     """An ordinary call with all its tries. Whoever called hears `Unavailable` then, whatever the thread does."""
 
     slow: float = 300
-    """One try, the total and the longest pause of what the server may need long for: copies and the end of a
-    multipart upload."""
+    """One try and the longest pause of what the server may need long for, copies and the end of a multipart upload;
+    it has `total` more to be tried again in."""
 
     idle: float = 5
     """A reader that asks for nothing gives its connection back after this, and takes up a new one when it asks."""
