@@ -53,7 +53,7 @@ LIMITS = Limits(
     doomed_seconds=50,
     sealed_from_seconds=5_000,
 )
-NO_GRACE = replace(LIMITS, link_grace_seconds=0, doomed_seconds=0)
+NO_GRACE = replace(LIMITS, link_grace_seconds=0, doomed_seconds=0, sealed_from_seconds=0)
 
 ALL_BLOBS = Statement(
     select(
