@@ -76,12 +76,13 @@ class House:
         return {name: payload[name] for name in ("sealed", "sealed_bytes", "unreadable")}
 
     def stored(self) -> list[bytes]:
-        """Return everything that the store holds."""
+        """Return everything that the store holds but its mark."""
         if "blobs" not in self._flags:
             files = (self.server.data / "blobs").glob("*/*")
             return [file.read_bytes() for file in files if file.is_file()]
         client, bucket = self._storages.swift.client(), self._flags["blobs"].split("/")[2]
         names = [each["Key"] for each in client.list_objects_v2(Bucket=bucket).get("Contents", ())]
+        names = [name for name in names if not name.endswith("/blob-store-id")]
         return [client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names]
 
 
