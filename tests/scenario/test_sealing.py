@@ -19,6 +19,7 @@ NAME = "sealed/later"
 CONTENTS = (b"", b"a small layer in clear", hashlib.shake_256(b"large").digest(700_000))
 SETTINGS = {
     "OPENECR_DOOMED_SECONDS": "0",
+    "OPENECR_SEALED_FROM_SECONDS": "0",
     "OPENECR_COLLECTION_INTERVAL_SECONDS": "3600",
 }
 
