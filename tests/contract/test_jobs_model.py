@@ -70,6 +70,11 @@ class Row:
         self.run_at = now + round(pause_seconds(self.attempts, self.every_seconds) * jobs.SECOND)
         return True
 
+    def ask_again(self, now: int) -> None:
+        """Ask for one more run of what runs: another instant tells it, at the soonest one that is not the old."""
+        if self.state is JobState.RUNNING:
+            self.is_asked_for, self.run_at = True, max(now, self.run_at + 1)
+
     def begin_again(self, run_at: int) -> None:
         """Let it wait as if it had not failed."""
         self.state, self.attempts, self.run_at, self.is_asked_for = JobState.READY, 0, run_at, False
@@ -145,7 +150,7 @@ async def _step(
             if like is None:
                 model.rows[await _newest(database)] = Row(kind=kind, key=key, run_at=model.now)
             else:
-                like.is_asked_for = like.state is JobState.RUNNING
+                like.ask_again(model.now)
         case "claim", str() as worker, int() as limit:
             await _claim(database, model, claimed, worker, limit)
         case "wait", int() as count, _:
@@ -191,7 +196,7 @@ async def _run_now(database: Database, model: Model, kind: str) -> None:
         if row.kind == kind and row.state is JobState.READY:
             row.begin_again(min(row.run_at, model.now))
         elif row.kind == kind and row.state is JobState.RUNNING and row.every_seconds is not None:
-            row.is_asked_for = True
+            row.ask_again(model.now)
 
 
 async def _ensure(database: Database, model: Model, schedule: Schedule) -> None:
