@@ -196,6 +196,25 @@ def test_a_start_is_refused_in_a_sentence(kms: ExternalKms, tmp_path: Path) -> N
         pass
 
 
+def test_a_first_start_that_was_refused_leaves_a_folder_that_may_have_keys_of_its_own(
+    kms: ExternalKms, tmp_path: Path
+) -> None:
+    """Nothing is sealed in it yet; once something is, keys that are gone are missed."""
+    away = {**kms.flags(kms.make_key()), "keys_kms_endpoint": "http://127.0.0.1:1"}
+
+    def start(flags: Flags) -> None:
+        with in_process_driver(tmp_path / "data", flags=flags):
+            pass
+
+    with pytest.raises(CannotStart, match="cannot be reached"):
+        start(away)
+    start({})
+    for file in (tmp_path / "data" / "keys").iterdir():
+        file.unlink()
+    with pytest.raises(CannotStart, match="the master key is missing"):
+        start({})
+
+
 @pytest.mark.timeout(300)  # it starts many programs, which a busy machine takes long for
 def test_a_program_whose_key_is_refused_says_so_in_one_line_and_a_running_one_is_not_ready(
     kms: ExternalKms, tmp_path: Path
