@@ -257,6 +257,18 @@ async def test_what_failed_waits_for_its_time(database: Database) -> None:
     assert again.attempts == 2
 
 
+async def test_who_asks_for_what_runs_after_a_failure_is_not_told_of_that(database: Database) -> None:
+    await enqueue(database, key="x")
+    (job,) = await claim(database)
+    assert await put_off(database, job, run_at=0)
+    await claim(database)
+    assert [status.last_error for status in await listed(database)] == ["it broke"]
+
+    assert not await enqueue(database, key="x")
+
+    assert [status.last_error for status in await listed(database)] == [None]
+
+
 async def test_what_is_dead_waits_for_an_operator(database: Database) -> None:
     await enqueue(database, key="x")
     (job,) = await claim(database)
