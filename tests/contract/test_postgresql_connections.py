@@ -301,6 +301,21 @@ async def test_a_connection_that_is_given_to_somebody_who_goes_away_is_given_on(
     await pool.close()
 
 
+async def test_a_connection_that_is_given_back_to_a_closed_pool_is_closed(
+    databases: object, postgres_url: str
+) -> None:
+    pool = PostgresPool(Connector(postgres_url.replace("+asyncpg", "")), size=1, settings={})
+    used: list[RawConnection] = []
+
+    async def close(raw: RawConnection) -> None:
+        used.append(raw)
+        await pool.close()
+        assert not raw.is_closed()  # it is in use
+
+    await pool.use(close)
+    assert used[0].is_closed()
+
+
 async def test_what_is_not_answered_in_time_is_not_asked_again(databases: object, postgres_url: str) -> None:
     connector = Connector(postgres_url.replace("+asyncpg", ""))
     pool = PostgresPool(connector, size=1, settings={}, command_seconds=0.2)

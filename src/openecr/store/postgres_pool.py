@@ -59,6 +59,7 @@ class PostgresPool:
         self._size = size
         self._settings = {**_SETTINGS, **settings}
         self._open = 0
+        self._is_closed = False
         self._idle: list[tuple[RawConnection, float]] = []
         self._waiting: deque[asyncio.Future[RawConnection | None]] = deque()
 
@@ -79,7 +80,8 @@ class PostgresPool:
         return await self._use(work)
 
     async def close(self) -> None:
-        """Close every connection; none may be in use."""
+        """Close every connection; one that is in use, or is being made, when it is given back."""
+        self._is_closed = True
         while self._idle:
             await self._idle.pop()[0].close()
             self._open -= 1
@@ -156,7 +158,7 @@ class PostgresPool:
                 self._release(given)
 
     def _release(self, connection: RawConnection) -> None:
-        if connection.is_closed() or connection.is_in_transaction():
+        if self._is_closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
             self._open -= 1
             self._hand_on(None)
