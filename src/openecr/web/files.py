@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from openecr.engines.sealing import SealedContent, Segment, wanted
+from openecr.engines.sealing import OVERHEAD_BYTES, SEGMENT_BYTES, SealedContent, Segment, wanted
 
 INLINE_BYTES = 64 * 1024
 """A file up to this size is answered whole, without a stream."""
@@ -20,7 +20,7 @@ INLINE_BYTES = 64 * 1024
 INLINE_SEGMENTS = 4
 """As many sealed segments are opened in a row in the event loop: small parts of an upload make small ones."""
 
-SEGMENT_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
@@ -51,7 +51,7 @@ def read_cached(descriptor: int, start: int, stop: int) -> bytes | None:
 
 async def send_file(descriptor: int, start: int, stop: int, sink: Sink, gone: "asyncio.Future[None]") -> None:
     """Send bytes [start, stop) until `gone`. Raises OSError where the file ends early or cannot be read."""
-    buffer = bytearray(SEGMENT_BYTES)
+    buffer = bytearray(CHUNK_BYTES)
     position = start
     while position < stop and not gone.done():
         if stop - position < len(buffer):
@@ -69,16 +69,56 @@ async def send_file(descriptor: int, start: int, stop: int, sink: Sink, gone: "a
         await asyncio.sleep(0)  # sending may never yield
 
 
+class _Opener:
+    """Opens one segment after the other in the same memory: to get more for each takes longer than opening it.
+
+    What it gives is to be used before the next call.
+    """
+
+    def __init__(self) -> None:
+        self._stored = memoryview(bytearray(SEGMENT_BYTES + OVERHEAD_BYTES))
+        self._content = bytearray(SEGMENT_BYTES)
+
+    def open_cached(
+        self, descriptor: int, sealed: SealedContent, segment: Segment, start: int, stop: int
+    ) -> bytes | bytearray | None:
+        """Return of bytes [start, stop) what a segment in the page cache holds. Raises Damaged."""
+        stored = self._stored[: segment.stored_size_bytes]
+        if _read_now(descriptor, stored, segment.stored_start) != len(stored):
+            return None
+        return self._open(sealed, segment, stored, start, stop)
+
+    def read(
+        self, descriptor: int, sealed: SealedContent, segment: Segment, start: int, stop: int
+    ) -> bytes | bytearray:
+        """Return of bytes [start, stop) what a segment holds; in a thread, which may wait. Raises Damaged, OSError."""
+        stored = self._stored[: segment.stored_size_bytes]
+        count = os.preadv(descriptor, [stored], segment.stored_start)
+        return self._open(sealed, segment, stored[:count], start, stop)
+
+    def _open(
+        self, sealed: SealedContent, segment: Segment, stored: memoryview, start: int, stop: int
+    ) -> bytes | bytearray:
+        content = memoryview(self._content)[: segment.size_bytes]
+        sealed.open_into(segment, stored, content)
+        part = wanted(segment, content, start, stop)
+        return self._content if len(part) == SEGMENT_BYTES else bytes(part)
+
+
+_LOOPS = _Opener()
+"""The event loop's: whatever it opens it has handed on before it goes on."""
+
+
 def open_cached(descriptor: int, sealed: SealedContent, start: int, stop: int) -> bytes | None:
     """Return bytes [start, stop) of sealed content if few segments hold them, in the page cache. Raises Damaged."""
     pieces: list[bytes] = []
     for segment in sealed.layout.segments(start, stop):
         if len(pieces) == INLINE_SEGMENTS:
             return None
-        stored = bytearray(segment.stored_size_bytes)
-        if _read_now(descriptor, stored, segment.stored_start) != len(stored):
+        piece = _LOOPS.open_cached(descriptor, sealed, segment, start, stop)
+        if piece is None:
             return None
-        pieces.append(wanted(segment, sealed.open(segment, stored), start, stop))
+        pieces.append(bytes(piece))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -96,30 +136,27 @@ async def send_sealed(
     for segment in sealed.layout.segments(start, stop):
         if gone.done():
             return
-        stored = bytearray(segment.stored_size_bytes)
-        if _read_now(descriptor, stored, segment.stored_start) != len(stored):
-            stored = await asyncio.to_thread(_read_segment, descriptor, segment)
-        content = wanted(segment, sealed.open(segment, stored), start, stop)
+        content = _LOOPS.open_cached(descriptor, sealed, segment, start, stop)
+        if content is None:
+            content = await asyncio.to_thread(_Opener().read, descriptor, sealed, segment, start, stop)
         sink = sink or begin()
         await sink.send_bytes(content)
         await asyncio.sleep(0)  # sending may never yield
 
 
-def sealed_pieces(descriptor: int, sealed: SealedContent, start: int, stop: int) -> Iterator[bytes]:
-    """Give bytes [start, stop) of sealed content, for a thread that may wait. Raises Damaged, OSError."""
+def sealed_pieces(
+    descriptor: int, sealed: SealedContent, start: int, stop: int
+) -> Iterator[bytes | bytearray]:
+    """Give bytes [start, stop) of sealed content, each piece until the next, for a thread that may wait.
+
+    Raises Damaged, OSError.
+    """
+    opener = _Opener()
     for segment in sealed.layout.segments(start, stop):
-        yield wanted(segment, sealed.open(segment, _read_segment(descriptor, segment)), start, stop)
+        yield opener.read(descriptor, sealed, segment, start, stop)
 
 
-def _read_segment(descriptor: int, segment: Segment) -> bytearray:
-    """Return what is stored of a segment: less of it where the file ends, which opening will tell."""
-    stored = bytearray(segment.stored_size_bytes)
-    count = os.preadv(descriptor, [stored], segment.stored_start)
-    del stored[count:]
-    return stored
-
-
-def _read_now(descriptor: int, buffer: bytearray, position: int) -> int:
+def _read_now(descriptor: int, buffer: bytearray | memoryview, position: int) -> int:
     """Fill the buffer from the page cache; return how much of it could be filled without waiting."""
     if _NOWAIT is None:
         return 0

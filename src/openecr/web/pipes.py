@@ -15,9 +15,17 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 _GET_CAPACITY = getattr(fcntl, "F_GETPIPE_SZ", None)
+_SET_CAPACITY = getattr(fcntl, "F_SETPIPE_SZ", None)
 _NUMBERS = itertools.count()
 PIPE_MAX_BYTES = 1024 * 1024
 """No pipe holds more unasked (pipe(7), "Pipe capacity")."""
+
+LARGE_BYTES = 256 * 1024
+"""What is opened in threads gets a pipe of so much: who fills and who reads it take turns less often than with the
+usual 64 KiB, and turns are most of what a pipe costs. More than this gains nothing."""
+
+LARGE_PIPES = 64
+"""So many at a time: a user's pipes may have 64 MiB in all, and beyond that each new one gets 8 KiB."""
 
 
 class ReaderStalled(Exception):
@@ -61,15 +69,20 @@ class Pipe:
     as it could under the number of a descriptor.
     """
 
-    __slots__ = ("_capacity_bytes", "_read_end", "_write_end", "_written_bytes", "path")
+    __slots__ = ("_capacity_bytes", "_is_large", "_read_end", "_write_end", "_written_bytes", "path")
 
-    def __init__(self) -> None:
+    _large_count = 0
+
+    def __init__(self, *, is_large: bool = False) -> None:
+        """`is_large` asks for LARGE_BYTES, where fewer than LARGE_PIPES have them."""
         self.path = Path(_folder().name) / str(next(_NUMBERS))
         os.mkfifo(self.path, 0o600)
         read_end = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._read_end: int | None = read_end
         self._write_end = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._written_bytes = 0
+        self._is_large = is_large and Pipe._large_count < LARGE_PIPES and _enlarge(read_end)
+        Pipe._large_count += self._is_large
         self._capacity_bytes = (
             PIPE_MAX_BYTES if _GET_CAPACITY is None else fcntl.fcntl(read_end, _GET_CAPACITY)
         )
@@ -111,6 +124,7 @@ class Pipe:
         if self._read_end is not None:
             os.close(self._read_end)
         os.close(self._write_end)
+        Pipe._large_count -= self._is_large
 
     async def writable(self, gone: "asyncio.Future[None]", idle_seconds: float) -> None:
         """Wait for room, or until the client is `gone`. Raises ReaderStalled after `idle_seconds`."""
@@ -123,6 +137,17 @@ class Pipe:
             loop.remove_writer(self._write_end)
         if not room.done() and not gone.done():
             raise ReaderStalled
+
+
+def _enlarge(descriptor: int) -> bool:
+    """Give a pipe LARGE_BYTES; tell whether the system does so."""
+    if _SET_CAPACITY is None:
+        return False
+    try:
+        fcntl.fcntl(descriptor, _SET_CAPACITY, LARGE_BYTES)
+    except OSError:  # the user's pipes have too much already
+        return False
+    return True
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

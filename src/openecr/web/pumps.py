@@ -32,7 +32,7 @@ class _Turn(Enum):
 
 async def send_pumped(
     start: Callable[[str], None],
-    pieces: Iterator[bytes],
+    pieces: Iterator[bytes | bytearray],
     close: Callable[[], None],
     gone: "asyncio.Future[None]",
     *,
@@ -70,8 +70,8 @@ def _threads() -> ThreadPoolExecutor:
 class _Pump:
     """Moves pieces into a pipe, a turn at a time. Pipe and pieces belong to the thread while a turn runs."""
 
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
-        self.pipe = Pipe()
+    def __init__(self, pieces: Iterator[bytes | bytearray], close: Callable[[], None]) -> None:
+        self.pipe = Pipe(is_large=True)
         self.moved_bytes = 0
         self._pieces = pieces
         self._close = close

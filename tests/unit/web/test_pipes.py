@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openecr.web.pipes import PIPE_MAX_BYTES, ReaderStalled, send_paced
+from openecr.web.pipes import LARGE_BYTES, LARGE_PIPES, PIPE_MAX_BYTES, Pipe, ReaderStalled, send_paced
 
 CHUNK = os.urandom(256 * 1024)
 COUNT = 4 * PIPE_MAX_BYTES // len(CHUNK)
@@ -125,6 +125,23 @@ async def test_a_source_that_fails_ends_the_answer_short() -> None:
 
     assert await reader.read_all() == b"a beginning"
     assert descriptors() == before
+
+
+def test_so_many_pipes_are_large_at_a_time() -> None:
+    def room(pipe: Pipe) -> int:
+        return pipe.put(memoryview(bytes(2 * LARGE_BYTES)))
+
+    usual = Pipe()
+    large = [Pipe(is_large=True) for _ in range(LARGE_PIPES)]
+    another = Pipe(is_large=True)
+    assert [room(pipe) for pipe in large] == [LARGE_BYTES] * LARGE_PIPES
+    assert room(another) == room(usual) < LARGE_BYTES
+
+    for pipe in (*large, another, usual):
+        pipe.close()
+    again = Pipe(is_large=True)
+    assert room(again) == LARGE_BYTES
+    again.close()
 
 
 async def test_what_is_opened_too_late_is_no_other_file(tmp_path: Path) -> None:

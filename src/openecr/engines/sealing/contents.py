@@ -1,11 +1,14 @@
 """Opening what was sealed: a segment at a time, nothing of it before its tag has been checked."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from openecr.engines.sealing.layouts import NONCE_BYTES, Layout, Segment, associated_data
+
+Content = TypeVar("Content", bytes, bytearray, memoryview)
 
 
 class Damaged(ValueError):
@@ -23,14 +26,35 @@ class SealedContent:
 
     def open(self, segment: Segment, stored: bytes | bytearray | memoryview) -> bytes:
         """Return the content of a segment from exactly its stored bytes. Raises Damaged."""
-        if len(stored) != segment.stored_size_bytes:
-            raise Damaged(f"segment {segment.index} is cut short")
-        view = memoryview(stored)
-        associated = associated_data(segment.extent_id, segment.index, is_last=segment.is_last)
+        nonce, sealed, associated = _parts(segment, stored)
         try:
-            return self._cipher.decrypt(view[:NONCE_BYTES], view[NONCE_BYTES:], associated)
+            return self._cipher.decrypt(nonce, sealed, associated)
         except InvalidTag:
-            raise Damaged(f"segment {segment.index} is not what was sealed") from None
+            raise _changed(segment) from None
+
+    def open_into(self, segment: Segment, stored: memoryview, content: memoryview) -> None:
+        """Write the content of a segment, from exactly its stored bytes, into memory of exactly its length.
+
+        Raises Damaged; what is there then is worth nothing.
+        """
+        nonce, sealed, associated = _parts(segment, stored)
+        try:
+            self._cipher.decrypt_into(nonce, sealed, associated, content)
+        except InvalidTag:
+            raise _changed(segment) from None
+
+
+def _parts(segment: Segment, stored: bytes | bytearray | memoryview) -> tuple[memoryview, memoryview, bytes]:
+    """Return nonce, sealed content with its tag, and associated data. Raises Damaged."""
+    if len(stored) != segment.stored_size_bytes:
+        raise Damaged(f"segment {segment.index} is cut short")
+    view = memoryview(stored)
+    associated = associated_data(segment.extent_id, segment.index, is_last=segment.is_last)
+    return view[:NONCE_BYTES], view[NONCE_BYTES:], associated
+
+
+def _changed(segment: Segment) -> Damaged:
+    return Damaged(f"segment {segment.index} is not what was sealed")
 
 
 class StreamOpener:
@@ -75,7 +99,7 @@ class StreamOpener:
             raise Damaged("what is stored has another length than what was sealed")
 
 
-def wanted(segment: Segment, content: bytes, start: int, stop: int) -> bytes:
+def wanted(segment: Segment, content: Content, start: int, stop: int) -> Content:
     """Return of a segment's content what is in bytes [start, stop) of the blob."""
     if start <= segment.start and segment.stop <= stop:
         return content

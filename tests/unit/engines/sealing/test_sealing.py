@@ -94,14 +94,21 @@ class Blob:
         return cls(b"".join(contents), bytearray(stored), Layout(extents), key)
 
     def open(self) -> list[bytes | None]:
-        """What each segment gives; None: nothing, it is found to be damaged."""
+        """What each segment gives; None: nothing, it is found to be damaged, into whatever memory it is opened."""
         opener = SealedContent(self.layout, self.key)
         found: list[bytes | None] = []
         for segment in self.layout.segments(0, self.layout.size_bytes):
+            stored = memoryview(bytes(self.stored[segment.stored_start : segment.stored_stop]))
+            into = bytearray(segment.size_bytes)
             try:
-                found.append(opener.open(segment, self.stored[segment.stored_start : segment.stored_stop]))
+                opener.open_into(segment, stored, memoryview(into))
             except Damaged:
+                with pytest.raises(Damaged):
+                    opener.open(segment, stored)
                 found.append(None)
+            else:
+                assert opener.open(segment, stored) == into
+                found.append(bytes(into))
         return found
 
     def read(self, start: int, stop: int, cuts: Iterable[int] = ()) -> bytes:
