@@ -35,6 +35,7 @@ _DOOMED_SECONDS = 1
 _ENVIRONMENT = {
     "OPENECR_COLLECTION_INTERVAL_SECONDS": "1000000",  # when it is told to, and not by itself
     "OPENECR_DOOMED_SECONDS": str(_DOOMED_SECONDS),
+    "OPENECR_STORAGE_ENCRYPT_AT_REST": "false",  # or a job would seal what is to go, and keep what it was for a week
 }
 _JOBS = ("collect-blobs", "remove-bytes")
 _HOLDER = "bench/garbage"

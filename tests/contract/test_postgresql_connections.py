@@ -307,12 +307,21 @@ async def test_a_connection_that_is_given_back_to_a_closed_pool_is_closed(
     pool = PostgresPool(Connector(postgres_url.replace("+asyncpg", "")), size=1, settings={})
     used: list[RawConnection] = []
 
+    async def wait(raw: RawConnection) -> None:
+        used.append(raw)
+
     async def close(raw: RawConnection) -> None:
         used.append(raw)
+        waiting.append(asyncio.ensure_future(pool.use(wait)))
+        await asyncio.sleep(0)
         await pool.close()
         assert not raw.is_closed()  # it is in use
 
+    waiting: list[asyncio.Future[None]] = []
     await pool.use(close)
+    with pytest.raises(Unavailable):
+        await waiting[0]
+    assert len(used) == 1
     assert used[0].is_closed()
 
 

@@ -82,9 +82,11 @@ class PostgresPool:
     async def close(self) -> None:
         """Close every connection; one that is in use, or is being made, when it is given back."""
         self._is_closed = True
+        while self._hand_on(None):
+            pass  # who waits for one will hear of it
         while self._idle:
-            await self._idle.pop()[0].close()
             self._open -= 1
+            await self._idle.pop()[0].close()
 
     async def _use(self, work: Callable[[RawConnection], Awaitable[T]]) -> T:
         connection = await self._acquire()
@@ -104,6 +106,8 @@ class PostgresPool:
             self._release(connection)
 
     async def _acquire(self) -> RawConnection:
+        if self._is_closed:
+            raise busy("the pool is closed")
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection, since = self._idle.pop()

@@ -128,6 +128,6 @@ async def content_of(response: Response) -> bytes:
 def _read(body: FileBody) -> bytes:
     with body.path.open("rb") as file:
         if body.sealed is not None:
-            return b"".join(sealed_pieces(file.fileno(), body.sealed, body.start, body.stop))
+            return b"".join(map(bytes, sealed_pieces(file.fileno(), body.sealed, body.start, body.stop)))
         file.seek(body.start)
         return file.read(body.stop - body.start)

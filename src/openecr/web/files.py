@@ -111,6 +111,9 @@ _LOOPS = _Opener()
 
 def open_cached(descriptor: int, sealed: SealedContent, start: int, stop: int) -> bytes | None:
     """Return bytes [start, stop) of sealed content if few segments hold them, in the page cache. Raises Damaged."""
+    if sealed.only is not None:
+        stored = read_cached(descriptor, 0, sealed.only.stored_size_bytes)
+        return None if stored is None else sealed.open_only(stored)[start:stop]
     pieces: list[bytes] = []
     for segment in sealed.layout.segments(start, stop):
         if len(pieces) == INLINE_SEGMENTS:
@@ -138,10 +141,16 @@ async def send_sealed(
             return
         content = _LOOPS.open_cached(descriptor, sealed, segment, start, stop)
         if content is None:
-            content = await asyncio.to_thread(_Opener().read, descriptor, sealed, segment, start, stop)
+            content = await asyncio.to_thread(_read_alone, descriptor, sealed, segment, start, stop)
         sink = sink or begin()
         await sink.send_bytes(content)
         await asyncio.sleep(0)  # sending may never yield
+
+
+def _read_alone(
+    descriptor: int, sealed: SealedContent, segment: Segment, start: int, stop: int
+) -> bytes | bytearray:
+    return _Opener().read(descriptor, sealed, segment, start, stop)
 
 
 def sealed_pieces(

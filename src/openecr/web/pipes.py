@@ -25,7 +25,7 @@ LARGE_BYTES = 256 * 1024
 usual 64 KiB, and turns are most of what a pipe costs. More than this gains nothing."""
 
 LARGE_PIPES = 64
-"""So many at a time: a user's pipes may have 64 MiB in all, and beyond that each new one gets 8 KiB."""
+"""So many at a time in a process, 16 MiB: all pipes of a user may have 64, and beyond that each new one gets 8 KiB."""
 
 
 class ReaderStalled(Exception):
@@ -120,7 +120,7 @@ class Pipe:
 
     def close(self) -> None:
         """Shut what is open. The server still reads what it has not read yet, if it has begun."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
         if self._read_end is not None:
             os.close(self._read_end)
         os.close(self._write_end)
@@ -145,7 +145,7 @@ def _enlarge(descriptor: int) -> bool:
         return False
     try:
         fcntl.fcntl(descriptor, _SET_CAPACITY, LARGE_BYTES)
-    except OSError:  # the user's pipes have too much already
+    except OSError:  # the user's pipes have too much already, or the system allows less
         return False
     return True
 

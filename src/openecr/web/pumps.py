@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
-from openecr.web.pipes import Pipe
+from openecr.web.pipes import LARGE_BYTES, Pipe
 
 THREADS = 8
 TURN_BYTES = 32 * 1024 * 1024
@@ -20,7 +20,8 @@ TURN_BYTES = 32 * 1024 * 1024
 PATIENCE_SECONDS = 0.005
 """So long a thread waits for a reader that has been quick until now."""
 
-_QUICK_BYTES = 256 * 1024
+_QUICK_BYTES = 2 * LARGE_BYTES
+"""Who takes so much in one turn keeps up: it is more than a pipe that was empty holds."""
 
 
 class _Turn(Enum):
@@ -40,7 +41,8 @@ async def send_pumped(
 ) -> None:
     """Send pieces, more than `pipes.PIPE_MAX_BYTES` in all, until the client is `gone`.
 
-    `start` begins the answer with the path of a file, once the first piece is there. `close` gives back what `pieces`
+    `start` begins the answer with the path of a file, once the first piece is there. A piece is used until the next one
+    is asked for. `close` gives back what `pieces`
     reads from, when no thread does any more. Raises ReaderStalled where the client takes nothing for `idle_seconds`,
     and whatever `pieces` raises; the answer, if it has begun, then ends short.
     """

@@ -90,6 +90,12 @@ class Layout:
         """Return the length of what is stored."""
         return self._stored_starts[-1]
 
+    def only_segment(self) -> Segment | None:
+        """Return the segment of content that is in one, else None."""
+        size_bytes = self.size_bytes
+        is_one = size_bytes > 0 and self.stored_size_bytes == size_bytes + OVERHEAD_BYTES
+        return self.segment_at(0) if is_one else None
+
     def segment_at(self, position: int) -> Segment:
         """Return the segment that holds a byte of the content. Raises IndexError where there is none."""
         if not 0 <= position < self._starts[-1]:

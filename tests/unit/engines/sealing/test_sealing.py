@@ -109,7 +109,17 @@ class Blob:
             else:
                 assert opener.open(segment, stored) == into
                 found.append(bytes(into))
+        if opener.only is not None:
+            assert found == [self.open_only(opener)]
+        else:
+            assert len(found) != 1
         return found
+
+    def open_only(self, opener: SealedContent) -> bytes | None:
+        try:
+            return opener.open_only(bytes(self.stored))
+        except Damaged:
+            return None
 
     def read(self, start: int, stop: int, cuts: Iterable[int] = ()) -> bytes:
         opener = StreamOpener(SealedContent(self.layout, self.key), start, stop)

@@ -57,7 +57,7 @@ async def _bytes_of(response: Response) -> bytes:
     if isinstance(body, FileBody):
         with body.path.open("rb") as file:
             if body.sealed is not None:
-                return b"".join(sealed_pieces(file.fileno(), body.sealed, body.start, body.stop))
+                return b"".join(map(bytes, sealed_pieces(file.fileno(), body.sealed, body.start, body.stop)))
             return file.read()[body.start : body.stop]
     content = b"".join([chunk async for chunk in body.chunks])
     assert len(content) == body.size_bytes
