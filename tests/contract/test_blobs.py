@@ -1,9 +1,10 @@
 """Blobs are found, checked, shared and linked to only through a repository that holds them, on both databases."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,9 +22,11 @@ from openecr.domain.errors import (
     LayerNotFound,
     LinkExpired,
     RepositoryNotFound,
+    StorageFull,
     Unavailable,
 )
 from openecr.domain.repositories import Encryption, RepositorySettings
+from openecr.store.database import Database
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
 from tests.contract.galleries import CALLER, CONFIG_TYPE, LAYER_TYPE, NOW, REGISTRY, grant_for
@@ -199,6 +202,43 @@ async def test_whoever_is_told_that_a_blob_is_there_finds_it_as_long_as_the_grac
     await shelf.collection.collect()
     with pytest.raises(LayerNotFound):
         await shelf.blobs.get(shelf.grant, DIGEST)
+
+
+class FullDatabase:
+    """A database whose disk can be full: then it refuses every change."""
+
+    def __init__(self, database: Database) -> None:
+        self.is_full = False
+        self._database = database
+
+    async def read(self, work: Callable[[Any], Any]) -> Any:
+        return await self._database.read(work)
+
+    async def scan(self, work: Callable[[Any], Any]) -> Any:
+        return await self._database.scan(work)
+
+    async def write(self, work: Callable[[Any], Any]) -> Any:
+        if self.is_full:
+            raise StorageFull
+        return await self._database.write(work)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def test_a_full_disk_refuses_no_question_whether_a_blob_is_there(
+    databases: Databases, tmp_path: Path
+) -> None:
+    database = FullDatabase(databases.metadata)
+    shelf = await Shelf(databases, tmp_path, database=database).open()
+    pushed = await shelf.push(CONTENT)
+    shelf.clock.move(seconds=LIMITS.link_grace_seconds)
+    database.is_full = True
+
+    assert await shelf.blobs.find(shelf.grant, DIGEST) == pushed
+    assert await shelf.blobs.find(shelf.grant, UNKNOWN) is None
+
+    await shelf.files.close()
 
 
 async def test_grace_is_renewed_only_in_its_second_half(shelf: Shelf) -> None:

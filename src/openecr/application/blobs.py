@@ -20,7 +20,14 @@ from openecr.domain.account_settings import AccountSetting
 from openecr.domain.blobs import Availability, LayerFailure, LayerFailureCode, LayerStatus, StoredBlob
 from openecr.domain.decisions import Grant
 from openecr.domain.digests import Digest
-from openecr.domain.errors import ContentDamaged, LayerInaccessible, LayerInUse, LayerNotFound, LinkExpired
+from openecr.domain.errors import (
+    ContentDamaged,
+    LayerInaccessible,
+    LayerInUse,
+    LayerNotFound,
+    LinkExpired,
+    StorageFull,
+)
 from openecr.domain.registries import RegistryId
 from openecr.domain.repositories import Repository
 from openecr.ports.clock import Clock
@@ -369,16 +376,22 @@ class Blobs:
         return None if found is None else _Held(*found)
 
     async def _renew_grace(self, repository: Repository, digest: Digest, grace_until: int) -> bool:
-        """Tell whether the link is there still. Writes only when less than half of the grace is left."""
+        """Tell whether the link is there still. Writes only when less than half of the grace is left.
+
+        A full disk, which refuses uploads, refuses no question: what asks may have to be pushed again then.
+        """
         grace = self._limits.link_grace_seconds * SECOND
         now = self._clock.now()
         if grace == 0 or grace_until - now >= grace // 2:
             return True
-        return await self._database.write(
-            lambda connection: blob_rows.renew_link(
-                connection, repository.id, digest, grace_until=now + grace
+        try:
+            return await self._database.write(
+                lambda connection: blob_rows.renew_link(
+                    connection, repository.id, digest, grace_until=now + grace
+                )
             )
-        )
+        except StorageFull:
+            return True
 
 
 def _may_mount(connection: Connection, registry: RegistryId) -> bool:
