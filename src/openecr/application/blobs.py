@@ -137,7 +137,10 @@ class Blobs:
         self._limits = limits
 
     async def find(self, grant: Grant, digest: Digest) -> StoredBlob | None:
-        """Return a blob that the repository holds, or None. Whoever asks may rely on it: its grace is renewed."""
+        """Return a blob that the repository holds, or None. Whoever asks may rely on it: its grace is renewed.
+
+        Not so while the disk is full. Raises Unavailable.
+        """
         repository = grant.require_repository()
         held = await self._held(repository, digest)
         if held is None:
@@ -378,7 +381,8 @@ class Blobs:
     async def _renew_grace(self, repository: Repository, digest: Digest, grace_until: int) -> bool:
         """Tell whether the link is there still. Writes only when less than half of the grace is left.
 
-        A full disk, which refuses uploads, refuses no question: what asks may have to be pushed again then.
+        A full disk refuses uploads, and no question: the grace is not renewed then, and a push that relies on it may be
+        told later that the blob is gone.
         """
         grace = self._limits.link_grace_seconds * SECOND
         now = self._clock.now()
