@@ -111,9 +111,10 @@ _LOOPS = _Opener()
 
 def open_cached(descriptor: int, sealed: SealedContent, start: int, stop: int) -> bytes | None:
     """Return bytes [start, stop) of sealed content if few segments hold them, in the page cache. Raises Damaged."""
-    if sealed.only is not None:
-        stored = read_cached(descriptor, 0, sealed.only.stored_size_bytes)
-        return None if stored is None else sealed.open_only(stored)[start:stop]
+    only = sealed.layout.only
+    if only is not None:
+        stored = read_cached(descriptor, 0, only.stored_size_bytes)
+        return None if stored is None else sealed.open(only, stored)[start:stop]
     pieces: list[bytes] = []
     for segment in sealed.layout.segments(start, stop):
         if len(pieces) == INLINE_SEGMENTS:

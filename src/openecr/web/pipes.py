@@ -12,6 +12,7 @@ import os
 import select
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 _GET_CAPACITY = getattr(fcntl, "F_GETPIPE_SZ", None)
@@ -76,10 +77,14 @@ class Pipe:
     def __init__(self, *, is_large: bool = False) -> None:
         """`is_large` asks for LARGE_BYTES, where fewer than LARGE_PIPES have them."""
         self.path = Path(_folder().name) / str(next(_NUMBERS))
-        os.mkfifo(self.path, 0o600)
-        read_end = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with ExitStack() as undo:
+            os.mkfifo(self.path, 0o600)
+            undo.callback(self.path.unlink)
+            read_end = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.callback(os.close, read_end)
+            self._write_end = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.pop_all()
         self._read_end: int | None = read_end
-        self._write_end = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._written_bytes = 0
         self._is_large = is_large and Pipe._large_count < LARGE_PIPES and _enlarge(read_end)
         Pipe._large_count += self._is_large

@@ -18,24 +18,11 @@ class Damaged(ValueError):
 class SealedContent:
     """A blob's layout with its key. Safe for use from several threads."""
 
-    __slots__ = ("_cipher", "_only_associated", "layout", "only")
+    __slots__ = ("_cipher", "layout")
 
     def __init__(self, layout: Layout, key: bytes) -> None:
         self.layout = layout
-        self.only = layout.only_segment()
-        """The segment, where there is no more than one: most blobs are small, and are read most often."""
-        self._only_associated = b"" if self.only is None else _associated(self.only)
         self._cipher = AESGCM(key)
-
-    def open_only(self, stored: bytes) -> bytes:
-        """Return the content of the only segment from all stored bytes, as `open` does. Raises Damaged."""
-        assert self.only is not None
-        if len(stored) != self.only.stored_size_bytes:
-            raise _cut_short(self.only)
-        try:
-            return self._cipher.decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], self._only_associated)
-        except InvalidTag:
-            raise _changed(self.only) from None
 
     def open(self, segment: Segment, stored: bytes | bytearray | memoryview) -> bytes:
         """Return the content of a segment from exactly its stored bytes. Raises Damaged."""
@@ -60,17 +47,10 @@ class SealedContent:
 def _parts(segment: Segment, stored: bytes | bytearray | memoryview) -> tuple[memoryview, memoryview, bytes]:
     """Return nonce, sealed content with its tag, and associated data. Raises Damaged."""
     if len(stored) != segment.stored_size_bytes:
-        raise _cut_short(segment)
+        raise Damaged(f"segment {segment.index} is cut short")
     view = memoryview(stored)
-    return view[:NONCE_BYTES], view[NONCE_BYTES:], _associated(segment)
-
-
-def _associated(segment: Segment) -> bytes:
-    return associated_data(segment.extent_id, segment.index, is_last=segment.is_last)
-
-
-def _cut_short(segment: Segment) -> Damaged:
-    return Damaged(f"segment {segment.index} is cut short")
+    associated = associated_data(segment.extent_id, segment.index, is_last=segment.is_last)
+    return view[:NONCE_BYTES], view[NONCE_BYTES:], associated
 
 
 def _changed(segment: Segment) -> Damaged:

@@ -66,7 +66,7 @@ def associated_data(extent_id: bytes, index: int, *, is_last: bool) -> bytes:
 class Layout:
     """The extents of one blob, one after the other."""
 
-    __slots__ = ("_extents", "_starts", "_stored_starts")
+    __slots__ = ("_extents", "_starts", "_stored_starts", "only")
 
     def __init__(self, extents: Sequence[Extent]) -> None:
         """Every extent has content."""
@@ -74,6 +74,12 @@ class Layout:
         self._starts = list(accumulate((each.size_bytes for each in extents), initial=0))
         stored = (stored_size(each.size_bytes) for each in extents)
         self._stored_starts = list(accumulate(stored, initial=0))
+        self.only = self._only_segment()
+        """The segment of content that is in one, else None: most blobs are small, and those are read most often."""
+
+    def _only_segment(self) -> Segment | None:
+        is_one = self.stored_size_bytes == self.size_bytes + OVERHEAD_BYTES
+        return self.segment_at(0) if is_one else None
 
     @property
     def extents(self) -> tuple[Extent, ...]:
@@ -89,12 +95,6 @@ class Layout:
     def stored_size_bytes(self) -> int:
         """Return the length of what is stored."""
         return self._stored_starts[-1]
-
-    def only_segment(self) -> Segment | None:
-        """Return the segment of content that is in one, else None."""
-        size_bytes = self.size_bytes
-        is_one = size_bytes > 0 and self.stored_size_bytes == size_bytes + OVERHEAD_BYTES
-        return self.segment_at(0) if is_one else None
 
     def segment_at(self, position: int) -> Segment:
         """Return the segment that holds a byte of the content. Raises IndexError where there is none."""
