@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -125,6 +126,26 @@ async def test_a_source_that_fails_ends_the_answer_short() -> None:
 
     assert await reader.read_all() == b"a beginning"
     assert descriptors() == before
+
+
+def test_a_pipe_that_cannot_be_made_leaves_nothing_behind() -> None:
+    usual = Pipe()
+    folder, before = usual.path.parent, descriptors()
+    names = set(folder.iterdir())
+    first, second = (os.open(os.devnull, os.O_RDONLY) for _ in range(2))
+    os.close(first)
+    os.close(second)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(first, second), hard))  # one end can be opened
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            Pipe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert set(folder.iterdir()) == names
+    assert descriptors() == before
+    usual.close()
 
 
 def test_so_many_pipes_are_large_at_a_time() -> None:
