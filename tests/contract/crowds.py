@@ -13,6 +13,7 @@ from openecr.store.connections import Connection, PostgresConnection, Row, Sqlit
 from openecr.store.database import Database, Work
 from openecr.store.statements import Statement
 from openecr.store.tables import BLOBS, IMAGE_BLOBS, IMAGE_TAGS, IMAGES, LINKS, MANIFESTS
+from tests.contract.fronts import Front
 from tests.contract.galleries import CONFIG_TYPE, LAYER_TYPE, NOW, REGISTRY
 
 T = TypeVar("T")
@@ -132,18 +133,12 @@ def _images(numbers: range, repository: Repository) -> list[tuple[Table, Sequenc
     return [(IMAGES, made), (MANIFESTS, manifests), (IMAGE_BLOBS, named), (IMAGE_TAGS, tags)]
 
 
-class CountingDatabase:
+class CountingDatabase(Front):
     """A database that remembers how many rows each unit of work changed, cascades and all where it can tell."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self.rows_of_units: list[int] = []
-
-    async def read(self, work: Work[T]) -> T:
-        return await self._database.read(work)
-
-    async def scan(self, work: Work[T]) -> T:
-        return await self._database.scan(work)
 
     async def write(self, work: Work[T]) -> T:
         changed = 0
@@ -155,12 +150,9 @@ class CountingDatabase:
             changed = counting.rows()
             return result
 
-        result = await self._database.write(counted)
+        result = await super().write(counted)
         self.rows_of_units.append(changed)
         return result
-
-    async def close(self) -> None:
-        await self._database.close()
 
 
 class _CountingConnection:

@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
 from openecr.store.connections import Connection, Row
-from openecr.store.database import Database, Work
+from openecr.store.database import Work
 from openecr.store.statements import Statement
+from tests.contract.fronts import Front
 
 T = TypeVar("T")
 
@@ -58,26 +59,14 @@ class _Marcher:
         self.go.set()
 
 
-class DatabaseInSteps:
+class DatabaseInSteps(Front):
     """A database on PostgreSQL whose units of work stand still between statements when an actor runs them."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(self, work: Work[T]) -> T:
-        return await self._database.read(work)
-
-    async def scan(self, work: Work[T]) -> T:
-        return await self._database.scan(work)
 
     async def write(self, work: Work[T]) -> T:
         marcher = _MARCHER.get()
         if marcher is None:
-            return await self._database.write(work)
-        return await self._database.write(lambda connection: work(_ConnectionInSteps(connection, marcher)))
-
-    async def close(self) -> None:
-        await self._database.close()
+            return await super().write(work)
+        return await super().write(lambda connection: work(_ConnectionInSteps(connection, marcher)))
 
 
 class _ConnectionInSteps:

@@ -29,6 +29,7 @@ from openecr.domain.repositories import Encryption, RepositorySettings
 from openecr.store.database import Database
 from openecr.testing.clocks import MovableClock
 from tests.contract.databases import Databases
+from tests.contract.fronts import Front
 from tests.contract.galleries import CALLER, CONFIG_TYPE, LAYER_TYPE, NOW, REGISTRY, grant_for
 from tests.contract.shelves import LIMITS, NO_GRACE, Shelf
 
@@ -204,26 +205,17 @@ async def test_whoever_is_told_that_a_blob_is_there_finds_it_as_long_as_the_grac
         await shelf.blobs.get(shelf.grant, DIGEST)
 
 
-class FullDatabase:
+class FullDatabase(Front):
     """A database whose disk can be full: then it refuses every change."""
 
     def __init__(self, database: Database) -> None:
         self.is_full = False
-        self._database = database
-
-    async def read(self, work: Callable[[Any], Any]) -> Any:
-        return await self._database.read(work)
-
-    async def scan(self, work: Callable[[Any], Any]) -> Any:
-        return await self._database.scan(work)
+        super().__init__(database)
 
     async def write(self, work: Callable[[Any], Any]) -> Any:
         if self.is_full:
             raise StorageFull
-        return await self._database.write(work)
-
-    async def close(self) -> None:
-        await self._database.close()
+        return await super().write(work)
 
 
 async def test_a_full_disk_refuses_no_question_whether_a_blob_is_there(

@@ -22,6 +22,7 @@ from openecr.ports.blobs import BlobStore
 from openecr.store.database import Database
 from openecr.testing.faults import FaultyBlobStore
 from tests.contract.databases import Databases
+from tests.contract.fronts import Front
 from tests.contract.shelves import ALL_BLOBS, ALL_DOOMED, LIMITS, Shelf
 from tests.s3_servers import S3Server, swift_server
 
@@ -258,31 +259,22 @@ class Killed(BaseException):
     """The process is no more."""
 
 
-class DyingDatabase:
+class DyingDatabase(Front):
     """A database at whose nth unit of work the process is killed, before or after it is committed."""
 
     def __init__(self, database: Database, *, at: int, after: bool) -> None:
-        self._database = database
+        super().__init__(database)
         self._left = at
         self._after = after
-
-    async def read(self, work: Callable[[Any], Any]) -> Any:
-        return await self._database.read(work)
-
-    async def scan(self, work: Callable[[Any], Any]) -> Any:
-        return await self._database.scan(work)
 
     async def write(self, work: Callable[[Any], Any]) -> Any:
         self._left -= 1
         if self._left == 0 and not self._after:
             raise Killed
-        result = await self._database.write(work)
+        result = await super().write(work)
         if self._left == 0:
             raise Killed
         return result
-
-    async def close(self) -> None:
-        await self._database.close()
 
 
 @pytest.mark.parametrize(("at", "after"), [(1, False), (1, True), (2, False), (2, True)])

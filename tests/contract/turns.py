@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from openecr.store.database import Database, Work
+from openecr.store.database import Work
+from tests.contract.fronts import Front
 
 T = TypeVar("T")
 
@@ -32,26 +33,20 @@ class _Place:
         await self.go.wait()
 
 
-class DatabaseInTurns:
+class DatabaseInTurns(Front):
     """A database whose calls, when an actor makes them, wait for its turn."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def read(self, work: Work[T]) -> T:
         await _turn()
-        return await self._database.read(work)
+        return await super().read(work)
 
     async def scan(self, work: Work[T]) -> T:
         await _turn()
-        return await self._database.scan(work)
+        return await super().scan(work)
 
     async def write(self, work: Work[T]) -> T:
         await _turn()
-        return await self._database.write(work)
-
-    async def close(self) -> None:
-        await self._database.close()
+        return await super().write(work)
 
 
 async def _turn() -> None:
