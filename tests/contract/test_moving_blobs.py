@@ -1,6 +1,6 @@
 """Blobs move between stores while they are used: reads find them in either, and every copy is read back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,8 @@ from openecr.adapters.blobs.copying import CopyReport, copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.part_writer import BATCH_BYTES
-from openecr.domain.errors import OperatorError, Unavailable
-from openecr.ports.blobs import MARK_NAME, BlobStore
+from openecr.domain.errors import CannotStart, OperatorError, Unavailable
+from openecr.ports.blobs import MARK_NAME, OpenBlobStore, PartWriter, Tap
 from openecr.server import copy
 from openecr.settings import load
 from openecr.testing.faults import FaultyBlobStore
@@ -33,7 +33,7 @@ async def new(tmp_path: Path) -> AsyncIterator[FileBlobStore]:
     await store.close()
 
 
-async def copied(source: BlobStore, target: BlobStore) -> CopyReport:
+async def copied(source: OpenBlobStore, target: OpenBlobStore) -> CopyReport:
     return await copy_blobs(source, target, lambda _: None)
 
 
@@ -119,6 +119,64 @@ async def test_half_a_blob_in_the_new_store_hides_no_whole_one(
     assert path.read_bytes() == CONTENT
 
 
+async def test_what_a_disk_has_lost_since_it_was_copied_is_read_from_the_copy_and_not_copied_again(
+    old: FileBlobStore, new: FileBlobStore
+) -> None:
+    moving = MovingBlobStore(new, old)
+    await stored(old, location(1), CONTENT)
+    await copied(old, new)
+    (old._file(location(1))).write_bytes(CONTENT[:100])
+
+    report = await copied(old, new)
+
+    assert (report.copied, report.failed_count) == (0, 0)
+    assert await content_of(new, location(1)) == CONTENT
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1)) == CONTENT
+    assert moving.path(location(1)) == new.path(location(1))
+
+
+class _Slow(FileBlobStore):
+    """A store to which somebody else has brought each location when a copy of it begins."""
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        writer = await super().create_copy(location, taps)
+        await stored(self, location, CONTENT)
+        return writer
+
+
+async def test_an_upload_ends_though_a_copy_brings_its_part_meanwhile(
+    old: FileBlobStore, tmp_path: Path
+) -> None:
+    slow = _Slow(tmp_path / "slow", min_free_bytes=0, min_free_ratio=0)
+    await stored(old, location(1), CONTENT)
+    await stored(slow, location(2), b"second")
+
+    kept = await MovingBlobStore(slow, old).assemble([location(1), location(2)], location(3))
+
+    assert await content_of(slow, kept) == CONTENT + b"second"
+    await slow.close()
+
+
+class _Away(FaultyBlobStore):
+    """A store that went away, and counts what is asked of it."""
+
+    async def answers(self) -> bool:
+        return False
+
+
+async def test_a_copy_stops_where_a_store_is_away(old: FileBlobStore, new: FileBlobStore) -> None:
+    for number in range(9):
+        await stored(old, location(number), CONTENT)
+    away = _Away(new, fail_at=3)
+
+    with pytest.raises(Unavailable):
+        await copied(old, away)
+
+    assert away.calls == 4, "a look, a copy that fails, and a look whether somebody else has brought it"
+    assert await everything(new) == []
+
+
 class _Forgetful(FileBlobStore):
     """A disk that gives back other bytes than it was given."""
 
@@ -201,6 +259,10 @@ async def test_an_upload_that_began_before_the_move_ends_after_it(
     kept = await moving.assemble([location(1), location(2)], location(3))
 
     assert await content_of(new, kept) == b"first, second"
+    await stored(old, location(5), b"first, ")
+    await stored(new, location(5), b"fir")  # an early copy, of what was still being written
+    kept = await moving.assemble([location(5), location(2)], location(6))
+    assert await content_of(new, kept) == b"first, second"
     assert await moving.assemble([location(1)], location(4)) == location(1)
 
 
@@ -221,9 +283,12 @@ def mark_of(folder: Path) -> str | None:
     return file.read_text().strip() if file.exists() else None
 
 
-@pytest.mark.parametrize("before", [None, "moving-id", "id"])
-def test_a_copy_that_finds_nothing_more_to_copy_marks_the_new_store(
-    tmp_path: Path, before: str | None
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, "moving-id"), ("moving-id", "moving-id"), ("filling-id", "id"), ("id", "id")],
+)
+def test_a_copy_that_finds_nothing_more_to_copy_marks_the_new_store_if_servers_write_to_it(
+    tmp_path: Path, before: str | None, after: str
 ) -> None:
     mark(tmp_path / "old", "id")
     (tmp_path / "old" / "00").mkdir()
@@ -231,19 +296,21 @@ def test_a_copy_that_finds_nothing_more_to_copy_marks_the_new_store(
     if before is not None:
         mark(tmp_path / "new", before)
 
-    assert copied_between(tmp_path).copied == 1
+    first = copied_between(tmp_path)
+    assert (first.copied, first.is_complete) == (1, False)
     assert mark_of(tmp_path / "new") == (before or "moving-id"), (
         "servers may have written to the old one since"
     )
-    assert copied_between(tmp_path).copied == 0
-    assert mark_of(tmp_path / "new") == "id"
+    second = copied_between(tmp_path)
+    assert (second.copied, second.is_complete) == (0, after == "id")
+    assert mark_of(tmp_path / "new") == after
 
 
 @pytest.mark.parametrize("before", [None, "moving-id", "id"])
 def test_a_copy_from_a_store_without_a_mark_says_nothing_of_what_it_did_not_find(
     tmp_path: Path, before: str | None
 ) -> None:
-    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "00").mkdir(parents=True)
     if before is not None:
         mark(tmp_path / "new", before)
 
@@ -252,12 +319,29 @@ def test_a_copy_from_a_store_without_a_mark_says_nothing_of_what_it_did_not_find
     assert mark_of(tmp_path / "new") == before
 
 
-@pytest.mark.parametrize("before", ["other", "moving-other"])
+@pytest.mark.parametrize("before", ["other", "moving-other", "filling-other"])
 def test_nothing_is_copied_to_a_store_of_another_database(tmp_path: Path, before: str) -> None:
     mark(tmp_path / "old", "id")
     mark(tmp_path / "new", before)
 
     with pytest.raises(OperatorError, match="holds the blobs of another database"):
+        copied_between(tmp_path)
+
+
+def test_a_folder_without_blobs_is_no_source_and_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+
+    with pytest.raises(OperatorError, match="is no folder of blobs"):
+        copied_between(tmp_path)
+
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    mark(tmp_path / "old", "id")
+    (tmp_path / "new").write_text("a file")
+
+    with pytest.raises(CannotStart, match="cannot use .*/new: File exists"):
         copied_between(tmp_path)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.ids import SystemIds
-from openecr.application.store_identity import PlacedStore, StoreIdentity, moving_mark
+from openecr.application.store_identity import PlacedStore, StoreIdentity, filling_mark, moving_mark
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.blobs import MARK_NAME, MarkedBlobStore
 from tests.contract.databases import Databases
@@ -123,19 +123,24 @@ async def test_while_blobs_move_the_old_store_is_the_databases_and_the_new_one_h
     shelf: Shelf, elsewhere: FileBlobStore
 ) -> None:
     await shelf.push(b"content")
-    await identity(shelf, elsewhere, shelf.files).prove()  # the database had seen no store yet
+    await identity(shelf, shelf.files, elsewhere).prove()  # the database had seen no store yet
     mark = await mark_of(shelf.files)
 
     assert await mark_of(elsewhere) == moving_mark(mark)
-    for new, old in ((shelf.files, elsewhere), (elsewhere, shelf.files)):
+    for new, old, said in (
+        (elsewhere, shelf.files, filling_mark(mark)),
+        (shelf.files, elsewhere, moving_mark(mark)),
+        (elsewhere, shelf.files, filling_mark(mark)),
+    ):
         await identity(shelf, new, old).prove()
         await identity(shelf, new, old).check()
+        assert await mark_of(elsewhere) == said, "whether it takes what is pushed"
     with pytest.raises(CannotStart, match="run `openecr blobs copy` until"):
         await identity(shelf, elsewhere).prove()
     with pytest.raises(Unavailable):
         await identity(shelf, elsewhere).check()
 
-    await elsewhere.make_mark(mark, instead_of=moving_mark(mark))  # as a copy that found nothing any more
+    await elsewhere.make_mark(mark, instead_of=filling_mark(mark))  # as a copy that found nothing any more
     await identity(shelf, elsewhere).prove()
     await identity(shelf, elsewhere).check()
 
@@ -178,7 +183,7 @@ async def test_a_second_move_begins_as_the_first_did(shelf: Shelf, elsewhere: Fi
 
     await identity(shelf, elsewhere, shelf.files).prove()
 
-    assert await mark_of(elsewhere) == moving_mark(await mark_of(shelf.files))
+    assert await mark_of(elsewhere) == filling_mark(await mark_of(shelf.files))
 
 
 async def test_a_backup_of_before_the_mark_knows_its_store_by_its_blobs(

@@ -1,4 +1,4 @@
-"""An operator moves blobs from a folder to a bucket: no image is missing at any time, and no restart but two."""
+"""An operator moves blobs from a folder to a bucket, and back: no image is missing at any time."""
 
 import subprocess
 import sys
@@ -56,6 +56,9 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
             server.create_repository(NAME)
             pushed = {push(server, content): content for content in (b"first", b"large" * 700_000)}
             assert "2 locations, 2 copied" in openecr(reached, *copy)
+            told = openecr(reached, *copy)
+            assert "2 locations, 0 copied" in told
+            assert f"not complete: start with --blobs {place} --blobs-old {folder}" in told
             third = b"pushed between the copy and the restart"
             pushed[push(server, third)] = third
             assert server.stop() == 0
@@ -78,7 +81,9 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
                 early.start()
             moving.start()
             assert "3 locations, 1 copied" in openecr(reached, *copy)
-            assert "3 locations, 0 copied" in openecr(reached, *copy)
+            told = openecr(reached, *copy)
+            assert "3 locations, 0 copied" in told
+            assert f"complete: {place} may be used alone" in told
             assert contents(moving, pushed) == pushed
             assert moving.stop() == 0
 
@@ -88,6 +93,20 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
 
             folder.rename(tmp_path / "nobody needs this any more")
             server = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": place}).start()
+            assert contents(server, pushed) == pushed
+            assert server.stop() == 0
+
+            back = tmp_path / "back"
+            server = RunningServer(
+                tmp_path, settings={**reached, "OPENECR_BLOBS": str(back), "OPENECR_BLOBS_OLD": place}
+            ).start()
+            fifth = b"pushed on the way back"
+            pushed[push(server, fifth)] = fifth
+            home = ("blobs", "copy", "--from", place, "--to", str(back), "--data", str(tmp_path / "data"))
+            assert "4 locations, 4 copied" in openecr(reached, *home)
+            assert f"complete: {back} may be used alone" in openecr(reached, *home)
+            assert server.stop() == 0
+            server = RunningServer(tmp_path, settings={"OPENECR_BLOBS": str(back)}).start()
             assert contents(server, pushed) == pushed
             assert server.stop() == 0
         finally:

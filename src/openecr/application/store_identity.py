@@ -3,8 +3,9 @@
 Without it a wrong folder, a disk that is not mounted or a bucket of somebody else would look like a store that has lost
 every blob, and its content like bytes that nobody needs.
 
-While blobs move there are two stores. The one that they come from is the database's; the one that they go to, and every
-push, has a mark of its own (`moving-` and the id) until a copy finds nothing that it lacks: alone it is refused.
+While blobs move there are two stores. The one that they come from is the database's. The one that they go to has a mark
+of its own, `moving-` and the id, and `filling-` and the id since a server writes what is pushed there. Alone it is refused,
+until a copy finds nothing that it lacks.
 
 What the database says is read before the marks: a mark is made before the database is told of it.
 """
@@ -24,16 +25,22 @@ SAMPLE = 20
 """So many blobs are looked for in a store that the database has never seen."""
 
 _MOVING = "moving-"
+_FILLING = "filling-"
 
 
 def moving_mark(store_id: str) -> str:
-    """Return the mark of a store that blobs are being moved to."""
+    """Return the mark of a store that blobs are being moved to, while pushes still go to the one that they are in."""
     return f"{_MOVING}{store_id}"
 
 
+def filling_mark(store_id: str) -> str:
+    """Return the mark of a store that blobs are being moved to, and that takes what is pushed."""
+    return f"{_FILLING}{store_id}"
+
+
 def id_of(mark: str) -> str:
-    """Return the id in a mark of either kind."""
-    return mark.removeprefix(_MOVING)
+    """Return the id in a mark of any kind."""
+    return mark.removeprefix(_MOVING).removeprefix(_FILLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,8 @@ class StoreIdentity:
         for each in self._stores:
             if marks[each.place] is None:
                 await self._join(known, each)
+            if marks[each.place] != known.store_id:
+                await self._say_who_writes(known, each)
         await self._write_down(known)
 
     async def _draw(self) -> _Known:
@@ -183,6 +192,13 @@ class StoreIdentity:
         await joining.store.make_mark(mark)
         if {id_of(found) for found in await joining.store.read_marks()} != {known.store_id}:
             raise CannotStart(message=f"{joining.place} was marked by another database just now: start again")
+
+    async def _say_who_writes(self, known: _Known, moving: PlacedStore) -> None:
+        """Let the mark of a store that blobs move to tell whether it takes what is pushed to this server."""
+        before, after = filling_mark(known.store_id), moving_mark(known.store_id)
+        if moving is self._stores[0]:
+            before, after = after, before
+        await moving.store.make_mark(after, instead_of=before)
 
     async def _write_down(self, known: _Known) -> None:
         """Remember which marks there are. A start without an old store says that no blobs move any more."""

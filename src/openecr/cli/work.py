@@ -147,8 +147,8 @@ def copy_command(*, source: str, target: str, **flags: Any) -> None:
     """Copy blobs from one store to another while servers run, and read each back. Ends with status 1 where one failed.
 
     Start all servers and workers anew with --blobs FROM --blobs-old TO: where there are several, each must read from
-    both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, run this until it
-    finds nothing to copy any more: only then the new store may be used alone, and --blobs-old is left out.
+    both before the first of them writes to TO. Then start them with --blobs TO --blobs-old FROM, and run this until it
+    says that TO is complete: only then it may be used alone, and --blobs-old is left out.
     """
     settings = read_settings(flags)
     from openecr.server import copy
@@ -157,6 +157,11 @@ def copy_command(*, source: str, target: str, **flags: Any) -> None:
     click.echo(f"{report.found} locations, {report.copied} copied ({report.copied_bytes} bytes)")
     for failure in report.failed:
         click.echo(f"failed {failure}")
+    click.echo(
+        f"complete: {target} may be used alone, without --blobs-old"
+        if report.is_complete
+        else f"not complete: start with --blobs {target} --blobs-old {source}, and run this again"
+    )
     sys.exit(1 if report.failed_count else 0)
 
 

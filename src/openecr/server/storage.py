@@ -42,11 +42,14 @@ async def open_place(
     """Open one store; `stack` closes it. Raises CannotStart."""
     if isinstance(place, S3Place):
         return await _open_s3(settings, place, limits, stack)
-    store = FileBlobStore(
-        place,
-        min_free_bytes=settings.storage_min_free_bytes,
-        min_free_ratio=settings.storage_min_free_ratio,
-    )
+    try:
+        store = FileBlobStore(
+            place,
+            min_free_bytes=settings.storage_min_free_bytes,
+            min_free_ratio=settings.storage_min_free_ratio,
+        )
+    except OSError as error:
+        raise CannotStart(message=f"cannot use {place}: {error.strerror or error}") from error
     stack.push_async_callback(store.close)
     return store
 

@@ -7,36 +7,48 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from openecr.domain.errors import ContentDamaged, Unavailable
-from openecr.ports.blobs import BlobStore
+from openecr.ports.blobs import BlobStore, OpenBlobStore
 
 FAILED_TOLD = 100
 
 
 @dataclass(slots=True, kw_only=True)
 class CopyReport:
-    """What a copy has come to: `failed` are locations, at most a hundred of them."""
+    """What a copy has come to: `failed` are locations, at most a hundred of them.
+
+    `is_complete`: nothing was lacking any more, and the target may be used alone from now on.
+    """
 
     found: int = 0
     copied: int = 0
     copied_bytes: int = 0
     failed_count: int = 0
     failed: list[str] = field(default_factory=list[str])
+    is_complete: bool = False
 
 
 async def copy_blobs(
-    source: BlobStore, target: BlobStore, progress: Callable[[CopyReport], None]
+    source: OpenBlobStore, target: OpenBlobStore, progress: Callable[[CopyReport], None]
 ) -> CopyReport:
-    """Copy every location that the target lacks, or has with another length. May be run again at any time.
+    """Copy every location of which the target has nothing, or too little. May be run again at any time.
 
     A server may use either store meanwhile: what was still being written is copied anew by the next run, and what is
-    removed while it is copied leaves bytes that nobody names, which the audit of the blobs finds.
+    removed while it is copied leaves bytes that nobody names, which the audit of the blobs finds. Bytes are only ever
+    added to a location, so of two copies the longer one is whole: the target's stays where the source has lost some.
+
+    Raises Unavailable where a store is away.
     """
     report = CopyReport()
     async for location in source.iterate():
         report.found += 1
         try:
-            await _copy_missing(source, target, location, report)
+            copied_bytes = await bring(source, target, location)
+            if copied_bytes is not None:
+                report.copied += 1
+                report.copied_bytes += copied_bytes
         except Unavailable as error:
+            if not await target.answers() or not await source.answers():
+                raise
             if await source.size(location) is None:
                 continue  # removed meanwhile
             report.failed_count += 1
@@ -46,16 +58,24 @@ async def copy_blobs(
     return report
 
 
-async def _copy_missing(source: BlobStore, target: BlobStore, location: str, report: CopyReport) -> None:
-    there, here = await target.size(location), await source.size(location)
-    if here is None or there == here:
-        return
+async def bring(source: BlobStore, target: BlobStore, location: str) -> int | None:
+    """Copy a location of which the target has nothing, or too little; return its length, None where it has enough.
+
+    Raises as `copy_location`, unless somebody else has brought it meanwhile.
+    """
+    here, there = await asyncio.gather(source.size(location), target.size(location))
+    if here is None or (there is not None and there >= here):
+        return None
     if there is not None and await target.remove([location]):
         raise Unavailable(
             message="A layer could not be copied", context=f"{location} could not be removed from the target"
         )
-    report.copied_bytes += await copy_location(source, target, location)
-    report.copied += 1
+    try:
+        return await copy_location(source, target, location)
+    except Unavailable:
+        if await target.size(location) != here:
+            raise
+        return None
 
 
 async def copy_location(source: BlobStore, target: BlobStore, location: str) -> int:

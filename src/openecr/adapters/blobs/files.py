@@ -307,6 +307,14 @@ class _Reader:
                 self._descriptor = None
 
 
+def holds_blobs(root: Path) -> bool:
+    """Tell whether a folder is a store of blobs already, or one that a server has marked. Raises Unavailable."""
+    try:
+        return (root / MARK_NAME).exists() or (root / "00").is_dir()
+    except OSError as error:
+        raise storage_failed(error) from error
+
+
 def _make_folders(root: Path) -> None:
     """Make every folder that a location may lead to, durably, so that no upload has to."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)

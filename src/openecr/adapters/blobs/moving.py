@@ -1,17 +1,24 @@
-"""A store whose blobs are being moved from another one: what is written goes to the new one, reads try both."""
+"""A store whose blobs are being moved from another one: what is written goes to the new one, reads try both.
 
+Bytes are only ever added to a location. So of two copies the longer one is whole, whichever store has it: an early copy
+lacks what was still being written, and a disk may lose what it had.
+"""
+
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
 
-from openecr.adapters.blobs.copying import copy_location
+from openecr.adapters.blobs.copying import bring
 from openecr.adapters.blobs.failures import storage_failed
 from openecr.ports.blobs import BlobStore, OpenBlobStore, PartWriter, Sealer, Tap
 
+_NOTHING = -1
+
 
 class MovingBlobStore:
-    """Reads ask the old store first: what it has is whole. Nothing is moved here: `copy_blobs` does that meanwhile."""
+    """Nothing is moved here, but what an upload needs to end: `copy_blobs` does that meanwhile."""
 
     def __init__(self, new: OpenBlobStore, old: OpenBlobStore) -> None:
         self._new = new
@@ -31,8 +38,7 @@ class MovingBlobStore:
         """Make one blob in the new store, after bringing those parts there that were written before the move."""
         if len(parts) > 1:
             for part in parts:
-                if await self._new.size(part) is None:
-                    await copy_location(self._old, self._new, part)
+                await bring(self._old, self._new, part)
         return await self._new.assemble(parts, location)
 
     async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -45,11 +51,13 @@ class MovingBlobStore:
 
     def path(self, location: str) -> Path | None:
         """Return the file, in whichever store it is one. Raises Unavailable."""
-        paths = (self._old.path(location), self._new.path(location))
+        paths = [path for path in (self._old.path(location), self._new.path(location)) if path is not None]
         try:
-            return next((path for path in paths if path is not None and path.exists()), None)
+            sizes = [_size_of(path) for path in paths]
         except OSError as error:
             raise storage_failed(error) from error
+        longest = max(sizes, default=_NOTHING)
+        return None if longest == _NOTHING else paths[sizes.index(longest)]
 
     async def redirect(self, location: str) -> str | None:
         """Return a URL of whichever store has the bytes."""
@@ -57,8 +65,8 @@ class MovingBlobStore:
 
     async def size(self, location: str) -> int | None:
         """Return the length of what is stored in either store."""
-        found = await self._old.size(location)
-        return await self._new.size(location) if found is None else found
+        found = max(await self._sizes(location))
+        return None if found == _NOTHING else found
 
     async def remove(self, locations: Sequence[str]) -> Collection[str]:
         """Remove bytes from both: first from the old one, which nobody copies from any more then."""
@@ -87,4 +95,17 @@ class MovingBlobStore:
         return await self._new.answers() and await self._old.answers()
 
     async def _holder(self, location: str) -> BlobStore:
-        return self._old if await self._old.size(location) is not None else self._new
+        old, new = await self._sizes(location)
+        return self._old if old >= new else self._new
+
+    async def _sizes(self, location: str) -> list[int]:
+        """Return the length in the old store and in the new one, _NOTHING where there is nothing."""
+        found = await asyncio.gather(self._old.size(location), self._new.size(location))
+        return [_NOTHING if size is None else size for size in found]
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return _NOTHING
