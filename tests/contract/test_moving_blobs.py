@@ -341,7 +341,7 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     mark(tmp_path / "old", "id")
     (tmp_path / "new").write_text("a file")
 
-    with pytest.raises(CannotStart, match="cannot use .*/new: File exists"):
+    with pytest.raises(CannotStart, match=r"cannot use .*/new: File exists"):
         copied_between(tmp_path)
 
 

@@ -211,6 +211,19 @@ async def test_a_server_that_takes_no_list_is_asked_for_each(
     assert await everything(store) == []
 
 
+async def test_what_is_gone_already_is_removed_from_a_server_that_says_so(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
+) -> None:
+    await stored(store, ONE, b"x")
+    gone = error_answer("404 Not Found", "NoSuchKey")
+    proxy.choose = lambda asked: gone if asked.method == "DELETE" and TWO in asked.target else None
+
+    assert not await refused.remove([TWO])
+    assert not await refused.remove([ONE])
+
+    assert await everything(store) == []
+
+
 async def test_an_object_that_would_not_go_is_told_and_the_others_go(
     refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
 ) -> None:

@@ -1,6 +1,6 @@
 """Scrubbing believes what it has proven: a store that is another one loses nothing, and what is good again is found."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.ids import SystemIds
 from openecr.application.losses import Losses
 from openecr.application.pacing import Pace
-from openecr.application.scrubbing import AuditReport, Scrubbing, ScrubReport
+from openecr.application.scrubbing import AuditReport, Read, Scrubbing, ScrubReport
 from openecr.application.store_identity import PlacedStore, StoreIdentity
 from openecr.domain.blobs import StoredBlob
 from openecr.domain.digests import Digest
@@ -32,12 +32,12 @@ def identity(shelf: Shelf, store: FileBlobStore) -> StoreIdentity:
     return StoreIdentity(database=shelf.database, stores=[PlacedStore("the place", store)], ids=SystemIds())
 
 
-def scrubbing(shelf: Shelf, store: FileBlobStore | None = None) -> Scrubbing:
+def scrubbing(shelf: Shelf, store: FileBlobStore | None = None, read: Read | None = None) -> Scrubbing:
     used = store or shelf.files
     return Scrubbing(
         database=shelf.database,
         store=used,
-        read=shelf.blobs.open,
+        read=read or shelf.blobs.open,
         losses=Losses(
             database=shelf.database,
             store=used,
@@ -80,6 +80,22 @@ async def test_a_store_that_is_not_the_right_one_loses_nothing(shelf: Shelf, tmp
     assert await shelf.blobs.find(shelf.grant, Digest.of(CONTENTS[0])) is not None
     assert await shelf.rows(ALL_DOOMED) == []
     await wrong.close()
+
+
+async def test_what_is_damaged_on_its_way_once_is_not_lost(shelf: Shelf) -> None:
+    await shelf.push(CONTENTS[0])
+    reads: list[StoredBlob] = []
+
+    async def read(blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes]:
+        reads.append(blob)
+        async for chunk in shelf.blobs.open(blob, start, stop):
+            yield bytes(len(chunk)) if len(reads) == 1 else chunk
+
+    report = ScrubReport()
+    await scrubbing(shelf, read=read).step(report)
+
+    assert (report.checked, report.lost_count, len(reads)) == (1, 0, 2)
+    assert await shelf.blobs.find(shelf.grant, Digest.of(CONTENTS[0])) is not None
 
 
 async def test_what_is_lost_stays_in_the_reports_until_it_is_good_again(shelf: Shelf) -> None:

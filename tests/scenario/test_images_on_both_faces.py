@@ -99,7 +99,8 @@ def test_a_download_url_gives_the_layer_and_stops_when_the_image_is_gone(driver:
     url = ecr.get_download_url_for_layer(repositoryName="faces/download", layerDigest=digest_of(image.layer))
     path = urllib.parse.urlsplit(url["downloadUrl"]).path
 
-    assert driver.http("GET", path).body == image.layer
+    whole = driver.http("GET", path)
+    assert (whole.body, whole.headers["cache-control"]) == (image.layer, "private, no-store")
     assert driver.http("GET", path, headers={"range": "bytes=1-3"}).body == image.layer[1:4]
     assert driver.http("GET", path[:-2]).status == 403
     ecr.batch_delete_image(repositoryName="faces/download", imageIds=[{"imageDigest": digest}])

@@ -84,3 +84,19 @@ def test_several_ranges_of_what_is_gone_are_none(site: Site) -> None:
     site.damage("gone")
 
     assert site.ask("GET", path, range="bytes=0-9,20-29").status == 404
+
+
+@pytest.mark.parametrize("how", ["gone", "short"])
+def test_nobody_is_sent_on_to_bytes_that_are_gone(tmp_path: Path, swift: S3Server, how: str) -> None:
+    bucket = swift.make_bucket()
+    redirects = {"s3_redirect": "true", "storage_encrypt_at_rest": "false"}
+    with running_server(tmp_path, settings=variables({**swift.settings(bucket), **redirects})) as server:
+        server.create_repository(NAME)
+        site = Site(server, swift, bucket)
+        path = site.push()
+        assert site.ask("GET", path).status == 307
+        site.damage(how)
+
+        assert [site.ask(method, path).status for method in ("GET", "HEAD")] == [404, 404]
+        site.push()
+        assert site.ask("GET", path).status == 307

@@ -1,4 +1,4 @@
-"""An operator moves blobs from a folder to a bucket, and back: no image is missing at any time."""
+"""An operator moves blobs from a folder to a bucket, or back: no image is missing at any time."""
 
 import subprocess
 import sys
@@ -95,18 +95,33 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
             server = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": place}).start()
             assert contents(server, pushed) == pushed
             assert server.stop() == 0
+        finally:
+            server.kill()
 
-            back = tmp_path / "back"
-            server = RunningServer(
-                tmp_path, settings={**reached, "OPENECR_BLOBS": str(back), "OPENECR_BLOBS_OLD": place}
-            ).start()
-            fifth = b"pushed on the way back"
-            pushed[push(server, fifth)] = fifth
-            home = ("blobs", "copy", "--from", place, "--to", str(back), "--data", str(tmp_path / "data"))
-            assert "4 locations, 4 copied" in openecr(reached, *home)
-            assert f"complete: {back} may be used alone" in openecr(reached, *home)
+
+def test_blobs_move_from_a_bucket_to_a_folder(tmp_path: Path) -> None:
+    with swift_server() as swift:
+        bucket = swift.settings(swift.make_bucket())
+        place = bucket.pop("blobs")
+        reached = variables(bucket)
+        folder = tmp_path / "folder"
+        copy = ("blobs", "copy", "--from", place, "--to", str(folder), "--data", str(tmp_path / "data"))
+
+        server = RunningServer(tmp_path, settings={**reached, "OPENECR_BLOBS": place}).start()
+        try:
+            server.create_repository(NAME)
+            pushed = {push(server, content): content for content in (b"first", b"large" * 700_000)}
             assert server.stop() == 0
-            server = RunningServer(tmp_path, settings={"OPENECR_BLOBS": str(back)}).start()
+            server = RunningServer(
+                tmp_path, settings={**reached, "OPENECR_BLOBS": str(folder), "OPENECR_BLOBS_OLD": place}
+            ).start()
+            third = b"pushed into the folder"
+            pushed[push(server, third)] = third
+            assert "2 locations, 2 copied" in openecr(reached, *copy)
+            assert f"complete: {folder} may be used alone" in openecr(reached, *copy)
+            assert server.stop() == 0
+
+            server = RunningServer(tmp_path, settings={"OPENECR_BLOBS": str(folder)}).start()
             assert contents(server, pushed) == pushed
             assert server.stop() == 0
         finally:

@@ -162,9 +162,16 @@ class Blobs:
         """Return the file that holds a blob, if there is one. Raises Unavailable."""
         return self._contents.file(blob)
 
-    async def redirect(self, blob: StoredBlob) -> str | None:
-        """Return a URL at which a client may read the blob from its store, where there is one. Raises Unavailable."""
-        return await self._contents.redirect(blob)
+    async def redirect(self, grant: Grant, blob: StoredBlob) -> str | None:
+        """Return a URL at which a client may read a blob that `get` gave from its store, where there is one.
+
+        Its bytes are looked for before: nobody tells of what a client does not find there. Raises LayerNotFound where
+        the blob proves lost, Unavailable.
+        """
+        url = await self._contents.redirect(blob)
+        if url is not None and not await self._losses.check_length(blob):
+            raise _not_found(grant.require_repository(), str(blob.digest))
+        return url
 
     async def open(self, blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes]:
         """Read bytes [start, stop) of a blob, whoever asks. Raises Unavailable."""

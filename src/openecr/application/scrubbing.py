@@ -106,6 +106,8 @@ class Scrubbing:
     async def _check(self, blob: StoredBlob, report: ScrubReport, *, was_lost: bool) -> None:
         try:
             is_good = await self._is_good(blob)
+            if not is_good and not was_lost:  # the way from the store may have damaged what is whole there
+                is_good = await self._is_good(blob)
             if is_good == was_lost:
                 changed = await (self._losses.restore(blob) if was_lost else self._losses.mark(blob))
                 is_good = is_good or not changed  # it has other bytes by now

@@ -4,8 +4,8 @@ Without it a wrong folder, a disk that is not mounted or a bucket of somebody el
 every blob, and its content like bytes that nobody needs.
 
 While blobs move there are two stores. The one that they come from is the database's. The one that they go to has a mark
-of its own, `moving-` and the id, and `filling-` and the id since a server writes what is pushed there. Alone it is refused,
-until a copy finds nothing that it lacks.
+of its own, `moving-` and the id, and `filling-` and the id since a server writes what is pushed there. Alone it is
+refused, until a copy finds nothing that it lacks.
 
 What the database says is read before the marks: a mark is made before the database is told of it.
 """

@@ -52,6 +52,8 @@ _CONTENT_HEADERS: Headers = (
     ("x-content-type-options", "nosniff"),
     ("content-security-policy", "sandbox; default-src 'none'"),
 )
+# A request names no credentials that a cache could see: what it kept would outlive a refusal.
+_FOR_NOBODY_ELSE = ("cache-control", "private, no-store")
 
 
 def requirement_of(link: DownloadLink) -> Requirement:
@@ -107,7 +109,7 @@ class Downloads:
         try:
             grant, digest = await self._open(request, progress)
             blob = await self._blobs.get(grant, digest)
-            url = await self._blobs.redirect(blob) if request.method == "GET" else None
+            url = await self._blobs.redirect(grant, blob) if request.method == "GET" else None
             if url is not None:
                 return redirect_to(url, _CONTENT_HEADERS)
             return await self._content(request, grant, blob)
@@ -138,7 +140,7 @@ class Downloads:
 
     async def _content(self, request: Request, grant: Grant, blob: StoredBlob) -> Response:
         digest = str(blob.digest)
-        headers = (*_CONTENT_HEADERS, ("etag", f'"{digest}"'))
+        headers = (*_CONTENT_HEADERS, _FOR_NOBODY_ELSE, ("etag", f'"{digest}"'))
         part, is_whole = ByteRange(start=0, stop=blob.size_bytes), True
         wanted = request.header("range")
         condition = request.header("if-range")

@@ -49,7 +49,7 @@ async def get_blob(services: Services, call: Call) -> Response:
     body = _Body(services.blobs, call.grant, blob)
     if is_unchanged(call.request, str(digest)):
         return not_modified(str(digest))
-    url = await services.blobs.redirect(blob)
+    url = await services.blobs.redirect(call.grant, blob)
     if url is not None:  # a range is asked of whoever answers there
         return redirect_to(url, _headers(blob))
     ranges = _wanted(call.request, blob)

@@ -3,8 +3,8 @@
 botocore's own client is used bare: of boto3, nothing but its wrapping of this very client would be.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -136,8 +136,9 @@ class Bucket:
         return {self._name(each["Key"]): f"{each.get('Code')}: {each.get('Message')}" for each in errors}
 
     def remove_one(self, name: str) -> None:
-        """Remove one object, for servers that cannot take several."""
-        self._client.delete_object(**self._named(name))
+        """Remove one object, for servers that cannot take several; one that is not there is fine."""
+        with _fine_where_missing():
+            self._client.delete_object(**self._named(name))
 
     # --- multipart uploads ---
 
@@ -173,11 +174,8 @@ class Bucket:
 
     def abort(self, name: str, upload_id: str) -> None:
         """Drop a multipart upload; one that is not there is fine."""
-        try:
+        with _fine_where_missing():
             self._client.abort_multipart_upload(**self._named(name), UploadId=upload_id)
-        except ClientError as error:
-            if failure_of(error).kind is not Kind.MISSING:
-                raise
 
     # --- lists ---
 
@@ -271,6 +269,16 @@ class Bucket:
         if self._options.kms_key_id is not None:
             made["SSEKMSKeyId"] = self._options.kms_key_id
         return made
+
+
+@contextmanager
+def _fine_where_missing() -> Generator[None]:
+    """Some servers answer 404 where others say that what is to go is gone."""
+    try:
+        yield
+    except ClientError as error:
+        if failure_of(error).kind is not Kind.MISSING:
+            raise
 
 
 def _client(options: S3Options, *, silence: float) -> Any:  # noqa: ANN401 -- botocore makes it of the service's model
