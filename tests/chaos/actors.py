@@ -21,6 +21,10 @@ _REST_SECONDS = 0.05
 _PAUSE_SECONDS = 0.001
 """After something that was not done."""
 
+_LARGE_SHARE = 0.02
+_LARGE_BYTES = range(9 * 2**20, 12 * 2**20)
+"""More than a piece of a multipart upload has, and than two parts below S3's minimum; pulled through pipes."""
+
 _OLD_CONTENTS = 20
 _MISSING = ("LayersNotFoundException", "BLOB_UPLOAD_UNKNOWN", "BLOB_UNKNOWN")
 """How either face says that an image needs what is not there."""
@@ -169,10 +173,14 @@ class Actor(Caller):
         self._ask(gone, "DELETE", path, expected=http.HTTPStatus.ACCEPTED)
 
     def _content(self) -> bytes:
-        """Now and then what was pushed some time ago: collection may be about to take it, or have taken it."""
+        """Now and then what was pushed some time ago: collection may be about to take it, or have taken it.
+
+        And now and then a large one.
+        """
         if self._old and self._random.random() < 0.3:
             return self._random.choice(self._old)
-        content = super()._content()
+        is_large = self._random.random() < _LARGE_SHARE
+        content = self._random.randbytes(self._random.choice(_LARGE_BYTES)) if is_large else super()._content()
         self._old = [*self._old, content][-_OLD_CONTENTS:]
         return content
 
