@@ -180,7 +180,9 @@ class Actor(Caller):
         if self._old and self._random.random() < 0.3:
             return self._random.choice(self._old)
         is_large = self._random.random() < _LARGE_SHARE
-        content = self._random.randbytes(self._random.choice(_LARGE_BYTES)) if is_large else super()._content()
+        content = (
+            self._random.randbytes(self._random.choice(_LARGE_BYTES)) if is_large else super()._content()
+        )
         self._old = [*self._old, content][-_OLD_CONTENTS:]
         return content
 

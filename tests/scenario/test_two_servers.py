@@ -1,4 +1,4 @@
-"""Two server processes over one PostgreSQL and one folder of blobs are one registry."""
+"""Two server processes over one PostgreSQL and one store of blobs, a folder or a bucket, are one registry."""
 
 import json
 import subprocess
@@ -21,6 +21,9 @@ from tests.scenario.storages import Storages
 
 _TRAIL_SECONDS = 20.0
 _REPOSITORY_ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository"
+CHUNK_SIZES = (70_000, 70_001, 6 * 2**20, 70_002, 9 * 2**20, 70_003, 70_004)
+"""Below and above S3's smallest part, and what is sent in several pieces."""
+
 PULL = ("ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
@@ -62,12 +65,14 @@ def code_of(call: Callable[[], object]) -> str:
     return str(found["Error"]["Code"])
 
 
-@pytest.fixture(scope="module")
-def pair(storages: Storages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+@pytest.fixture(scope="module", params=["PostgreSQL", "PostgreSQL and S3"])
+def pair(
+    request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
     """Two servers that were started at the same moment, on an empty database and without a key."""
     folder = tmp_path_factory.mktemp("two")
-    with storages.opened("PostgreSQL") as flags, ExitStack() as stack, ThreadPoolExecutor(2) as threads:
-        shared = {**flags, "keys": str(folder / "keys"), "blobs": str(folder / "blobs")}
+    with storages.opened(request.param) as flags, ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        shared = {"blobs": str(folder / "blobs"), **flags, "keys": str(folder / "keys")}
         servers = [RunningServer(folder / side, settings=variables(shared)) for side in ("left", "right")]
         for server in servers:
             stack.callback(server.kill)
@@ -100,7 +105,7 @@ def test_what_one_server_takes_the_other_gives_at_once(pair: Pair) -> None:
 
 def test_an_upload_whose_chunks_alternate_between_servers_is_whole(pair: Pair) -> None:
     sides = pair.registries("two/chunks")
-    chunks = [bytes([number]) * (70_000 + number) for number in range(7)]
+    chunks = [bytes([number]) * size for number, size in enumerate(CHUNK_SIZES)]
     path, start = sides[0].start_upload(), 0
     for number, chunk in enumerate(chunks):
         answer = sides[number % 2].call(
