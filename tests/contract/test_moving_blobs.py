@@ -1,11 +1,12 @@
 """Blobs move between stores while they are used: reads find them in either, and every copy is read back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from openecr.adapters.blobs.copying import CopyReport, copy_blobs
+from openecr.adapters.blobs.copying import AT_ONCE, CopyReport, copy_blobs
 from openecr.adapters.blobs.files import FileBlobStore
 from openecr.adapters.blobs.moving import MovingBlobStore
 from openecr.adapters.blobs.part_writer import BATCH_BYTES
@@ -158,23 +159,53 @@ async def test_an_upload_ends_though_a_copy_brings_its_part_meanwhile(
     await slow.close()
 
 
-class _Away(FaultyBlobStore):
-    """A store that went away, and counts what is asked of it."""
+class _Away(FileBlobStore):
+    """A store that went away."""
+
+    begun = 0
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        self.begun += 1
+        raise Unavailable(message="The registry's storage failed.")
 
     async def answers(self) -> bool:
         return False
 
 
-async def test_a_copy_stops_where_a_store_is_away(old: FileBlobStore, new: FileBlobStore) -> None:
-    for number in range(9):
+async def test_a_copy_stops_where_a_store_is_away(old: FileBlobStore, tmp_path: Path) -> None:
+    for number in range(3 * AT_ONCE):
         await stored(old, location(number), CONTENT)
-    away = _Away(new, fail_at=3)
+    away = _Away(tmp_path / "away", min_free_bytes=0, min_free_ratio=0)
 
     with pytest.raises(Unavailable):
         await copied(old, away)
 
-    assert away.calls == 4, "a look, a copy that fails, and a look whether somebody else has brought it"
-    assert await everything(new) == []
+    assert 0 < away.begun <= AT_ONCE
+    await away.close()
+
+
+class _Together(FileBlobStore):
+    """A store that begins no copy before so many are asked for."""
+
+    barrier: asyncio.Barrier
+
+    async def create_copy(self, location: str, taps: Sequence[Tap] = ()) -> PartWriter:
+        await self.barrier.wait()
+        return await super().create_copy(location, taps)
+
+
+async def test_several_are_copied_at_a_time(old: FileBlobStore, tmp_path: Path) -> None:
+    for number in range(2 * AT_ONCE):
+        await stored(old, location(number), CONTENT)
+    together = _Together(tmp_path / "together", min_free_bytes=0, min_free_ratio=0)
+    together.barrier = asyncio.Barrier(AT_ONCE)
+
+    async with asyncio.timeout(60):
+        report = await copied(old, together)
+
+    assert (report.found, report.copied, report.failed_count) == (2 * AT_ONCE, 2 * AT_ONCE, 0)
+    assert await everything(together) == await everything(old)
+    await together.close()
 
 
 class _Forgetful(FileBlobStore):

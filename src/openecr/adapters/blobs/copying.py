@@ -10,6 +10,8 @@ from openecr.domain.errors import ContentDamaged, Unavailable
 from openecr.ports.blobs import BlobStore, OpenBlobStore
 
 FAILED_TOLD = 100
+AT_ONCE = 8
+"""So many locations are copied at a time: a store far away is slow to answer, not slow."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,23 +41,44 @@ async def copy_blobs(
     Raises Unavailable where a store is away.
     """
     report = CopyReport()
-    async for location in source.iterate():
-        report.found += 1
-        try:
-            copied_bytes = await bring(source, target, location)
-            if copied_bytes is not None:
-                report.copied += 1
-                report.copied_bytes += copied_bytes
-        except Unavailable as error:
-            if not await target.answers() or not await source.answers():
-                raise
-            if await source.size(location) is None:
-                continue  # removed meanwhile
-            report.failed_count += 1
-            if len(report.failed) < FAILED_TOLD:
-                report.failed.append(f"{location}: {error.context or error.message}")
-        progress(report)
+    locations = source.iterate()
+    turn = asyncio.Lock()
+
+    async def copy_some() -> None:
+        while True:
+            async with turn:
+                location = await anext(locations, None)
+            if location is None:
+                return
+            await _copy_one(source, target, location, report)
+            report.found += 1
+            progress(report)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(copy_some())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return report
+
+
+async def _copy_one(source: OpenBlobStore, target: OpenBlobStore, location: str, report: CopyReport) -> None:
+    """Bring a location and count it; one that fails is for the next run. Raises Unavailable where a store is away."""
+    try:
+        copied_bytes = await bring(source, target, location)
+    except Unavailable as error:
+        if not await target.answers() or not await source.answers():
+            raise
+        if await source.size(location) is None:
+            return  # removed meanwhile
+        report.failed_count += 1
+        if len(report.failed) < FAILED_TOLD:
+            report.failed.append(f"{location}: {error.context or error.message}")
+        return
+    if copied_bytes is not None:
+        report.copied += 1
+        report.copied_bytes += copied_bytes
 
 
 async def bring(source: BlobStore, target: BlobStore, location: str) -> int | None:
