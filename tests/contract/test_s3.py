@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -453,6 +454,26 @@ async def test_reads_that_hang_do_not_keep_bytes_from_being_removed(
                 break
     assert await store.size(TWO) is None
     await reading
+
+
+@ON_ONE
+async def test_reads_and_removals_that_hang_do_not_make_it_look_away(server: S3Server, bucket: str) -> None:
+    store = S3BlobStore(server.options(bucket, bounds=Bounds(data_threads=4, deleting_threads=2)))
+    goes_on = threading.Event()
+    hanging = [
+        asyncio.create_task(pool.run(goes_on.wait, seconds=600))
+        for pool in (store._data, store._deletes)
+        for _ in range(8)
+    ]
+    await asyncio.sleep(0)
+
+    try:
+        assert (store._data._places._value, store._deletes._places._value) == (0, 0)
+        assert await store.answers()
+    finally:
+        goes_on.set()
+        await asyncio.gather(*hanging)
+        await store.close()
 
 
 @ON_ONE
