@@ -97,6 +97,23 @@ def test_a_reader_that_stops_costs_little_and_is_ended(
     assert all(len(line.read_to_end()) < BLOB_BYTES // 2 for line in lines)
 
 
+@pytest.mark.parametrize("headers", [(), (f"Range: bytes={RANGES}",)])
+def test_over_a_bucket_a_reader_that_stops_costs_little_and_is_ended(
+    bucket_site: Site, headers: tuple[str, ...]
+) -> None:
+    blob = bucket_site.push_blob(os.urandom(BLOB_BYTES))
+    bucket_site.ask("GET", blob, *headers)
+    before, memory = settled(bucket_site.descriptors), bucket_site.resident_bytes()
+
+    lines = [read_nothing_more(bucket_site, blob, *headers) for _ in range(3)]
+    settled(bucket_site.resident_bytes)
+    held = bucket_site.resident_bytes() - memory
+    wait_until(lambda: bucket_site.descriptors() <= before, "stalled readers are not ended")
+
+    assert held < HELD_MAX_BYTES
+    assert all(len(line.read_to_end()) < BLOB_BYTES // 2 for line in lines)
+
+
 def test_over_tls_a_reader_that_stops_costs_little_and_is_ended(tls_site: Site) -> None:
     blob = tls_site.push_blob(os.urandom(BLOB_BYTES))
     tls_site.ask("GET", blob)
