@@ -1,5 +1,6 @@
 """Where chaos happens: servers, what they keep their data in, and what may go wrong there."""
 
+import os
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,12 @@ from tests.s3_servers import swift_server
 from tests.scenario.drivers import variables
 
 MEBIBYTE = 1024 * 1024
-_DISK_BYTES = 512 * MEBIBYTE
+SECONDS = float(os.environ.get("OPENECR_CHAOS_SECONDS", "20"))
+"""How long each site has it."""
+
+_DISK_BYTES = int((512 + 4 * SECONDS) * MEBIBYTE)
+"""What clients keep grows all the while: it is full when it is filled, and not by itself."""
+
 GRACE_SECONDS = 8
 
 SETTINGS = {

@@ -28,13 +28,12 @@ from tests.chaos import sites
 from tests.chaos.actors import Actor, allowed, settle
 from tests.chaos.faults import Fault, Together
 from tests.chaos.gates import Gate, KeyDoor, PolicyDoor, furnish
-from tests.chaos.sites import Site
+from tests.chaos.sites import SECONDS, Site
 from tests.chaos.wires import Wires
 from tests.durability.histories import History, Key, differences, observed
 from tests.running import plain_environment
 from tests.scenario.drivers import basic
 
-SECONDS = float(os.environ.get("OPENECR_CHAOS_SECONDS", "20"))
 SEED = os.environ.get("OPENECR_SEED") or str(random.SystemRandom().randrange(10**9))
 ROUND_SECONDS = min(20.0, SECONDS / 4)
 CALM_SECONDS = 60.0
