@@ -50,6 +50,7 @@ _EVERYTHING = compile_policy(
     kind=PolicyKind.IDENTITY,
     source="root",
 )
+_NEVER_ACROSS_ACCOUNTS = Verdict(decision=Decision.IMPLICIT_DENY, missing=PolicyKind.RESOURCE)
 _KEPT = 16_384
 """So many questions are remembered; then all are forgotten."""
 
@@ -94,6 +95,8 @@ class Decisions:
         """
         if scene.caller_epoch is None:
             return Decided(verdict=Verdict(decision=Decision.IMPLICIT_DENY), action=requirement.actions[0])
+        if requirement.within_account and caller.account_id != requirement.registry.account_id:
+            return Decided(verdict=_NEVER_ACROSS_ACCOUNTS, action=requirement.actions[0])
         if instead is not None:
             asked = await self._ask(caller, requirement, scene, located)
             asked.guarded = replace(asked.guarded, policy=instead)

@@ -73,6 +73,7 @@ class Requirement:
     registry. `arn` names a resource that is no repository (a user, a role, a key). `entity` is whom or what it names:
     the decision is about the ARN with its path, or of the key behind an alias, which `arn` does not tell.
     `context_keys` are the request's own condition keys (such as `aws:RequestTag/team`).
+    `within_account`: what is another account's is denied, whatever policies say.
     """
 
     actions: tuple[str, ...]
@@ -82,6 +83,7 @@ class Requirement:
     context_keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     arn: str | None = None
     entity: EntityName | AccessKeyOwner | KeyName | None = None
+    within_account: bool = False
 
     @property
     def asks_trust(self) -> bool:

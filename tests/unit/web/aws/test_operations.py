@@ -3,7 +3,9 @@
 With `OPENECR_UPDATE_GOLDEN=1` the lists are written anew; the list of what is missing may only shrink.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from openecr.domain.errors import DomainError, InvalidParameter
 from openecr.domain.registries import RegistryId
 from openecr.engines.kms import RANDOM_BYTES, Origin, encrypt, grant_token
 from openecr.web.aws import downloads
-from openecr.web.aws.model import load_service
+from openecr.web.aws.model import load_service, read_published_model
 from openecr.web.aws.operations import ROWS, ROWS_BY_NAME
 from openecr.web.aws.rows import Row
 
@@ -117,6 +119,7 @@ def told(requirements: list[Requirement]) -> str:
     return "; ".join(
         f"{' and '.join(each.actions)} on {each.resource}"
         + (f" [{', '.join(name for name, _ in each.context_keys)}]" if each.context_keys else "")
+        + (" in the caller's account" if each.within_account else "")
         for each in requirements
     )
 
@@ -210,6 +213,21 @@ def test_requirements_read_nothing_that_is_validated_only_later(row: Row) -> Non
     row.requires(CALLER, CONTEXT, watched)
 
     assert watched.read & row.model.input.members.keys() <= row.needs
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.service == "kms"], ids=lambda row: row.door)
+def test_keys_of_other_accounts_are_for_the_operations_of_which_kms_says_so(row: Row) -> None:
+    """The published model tells of each operation: cross-account use, yes or no."""
+    published = json.loads(read_published_model("kms"))["operations"][row.name]["documentation"]
+    told = re.search(r"Cross-account use</b>:? *(Yes|No\b)", published)
+
+    crosses = not any(each.within_account for each in required(row, KeyId=OTHER_KEY, AliasName="alias/app"))
+
+    # It says neither of two: GenerateRandom knows no key, and ListRetirableGrants names a principal of the caller's.
+    if told is not None:
+        assert crosses is (told[1] == "Yes")
+    else:
+        assert row.name in {"GenerateRandom", "ListRetirableGrants"}
 
 
 def test_a_registry_id_names_another_account_of_the_same_region() -> None:

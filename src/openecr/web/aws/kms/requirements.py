@@ -34,6 +34,15 @@ def registry_of(caller: Caller, context: RequestContext) -> RegistryId:
     return RegistryId(account_id=caller.account_id, region=context.region)
 
 
+def within_account(requires: Requires) -> Requires:
+    """Require the same of keys and aliases of the caller's account alone."""
+
+    def narrowed(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
+        return [replace(each, within_account=True) for each in requires(caller, context, parameters)]
+
+    return narrowed
+
+
 def on_everything(action: str) -> Requires:
     """Require an action that knows no resource."""
 

@@ -1,4 +1,8 @@
-"""Every operation of KMS, one row each."""
+"""Every operation of KMS, one row each.
+
+A key of another account is used by few of them, whatever policies say: those whose row `crosses_accounts` (KMS API
+reference, "Cross-account use" of each operation).
+"""
 
 from openecr.web.aws.call import Handler
 from openecr.web.aws.kms import (
@@ -22,17 +26,25 @@ _TARGET = frozenset({"AliasName", "TargetKeyId"})
 _NONE: frozenset[str] = frozenset()
 
 
-def _row(name: str, requires: Requires, handler: Handler, needs: frozenset[str] = _NONE) -> Row:
+def _row(
+    name: str,
+    requires: Requires,
+    handler: Handler,
+    needs: frozenset[str] = _NONE,
+    *,
+    crosses_accounts: bool = False,
+) -> Row:
+    requires = requires if crosses_accounts else requirements.within_account(requires)
     return Row(service="kms", name=name, requires=requires, needs=needs, handler=handler)
 
 
-def _key_row(name: str, handler: Handler) -> Row:
+def _key_row(name: str, handler: Handler, *, crosses_accounts: bool = False) -> Row:
     """An operation on the key that is named by its id or ARN."""
-    return _row(name, on_key(f"kms:{name}"), handler, _KEY)
+    return _row(name, on_key(f"kms:{name}"), handler, _KEY, crosses_accounts=crosses_accounts)
 
 
 def _encrypting_row(name: str, handler: Handler) -> Row:
-    return _row(name, on_ciphertext_of(f"kms:{name}"), handler, _ENCRYPTION)
+    return _row(name, on_ciphertext_of(f"kms:{name}"), handler, _ENCRYPTION, crosses_accounts=True)
 
 
 _KEYS = (
@@ -52,7 +64,13 @@ _KEYS = (
             }
         ),
     ),
-    _row("DescribeKey", on_key("kms:DescribeKey", takes_alias=True), keys.describe_key, _KEY),
+    _row(
+        "DescribeKey",
+        on_key("kms:DescribeKey", takes_alias=True),
+        keys.describe_key,
+        _KEY,
+        crosses_accounts=True,
+    ),
     _row("ListKeys", on_everything("kms:ListKeys"), keys.list_keys),
     _key_row("EnableKey", keys.enable_key),
     _key_row("DisableKey", keys.disable_key),
@@ -85,7 +103,7 @@ _KEYS = (
         _KEY | {"RotationPeriodInDays"},
     ),
     _key_row("DisableKeyRotation", rotations.disable_key_rotation),
-    _key_row("GetKeyRotationStatus", rotations.get_key_rotation_status),
+    _key_row("GetKeyRotationStatus", rotations.get_key_rotation_status, crosses_accounts=True),
     _key_row("RotateKeyOnDemand", rotations.rotate_key_on_demand),
     _key_row("ListKeyRotations", rotations.list_key_rotations),
 )
@@ -104,6 +122,7 @@ _CIPHERS = (
         requirements.on_ciphertext,
         ciphers.decrypt,
         frozenset({"CiphertextBlob", "EncryptionContext", "KeyId"}),
+        crosses_accounts=True,
     ),
     _row(
         "ReEncrypt",
@@ -118,6 +137,7 @@ _CIPHERS = (
                 "SourceKeyId",
             }
         ),
+        crosses_accounts=True,
     ),
     _encrypting_row("GenerateDataKey", ciphers.generate_data_key),
     _encrypting_row("GenerateDataKeyWithoutPlaintext", ciphers.generate_data_key_without_plaintext),
@@ -130,16 +150,18 @@ _GRANTS = (
         requirements.on_new_grant,
         grants.create_grant,
         frozenset({"Constraints", "GranteePrincipal", "KeyId", "Operations", "RetiringPrincipal"}),
+        crosses_accounts=True,
     ),
-    _key_row("ListGrants", grants.list_grants),
+    _key_row("ListGrants", grants.list_grants, crosses_accounts=True),
     _row("ListRetirableGrants", on_everything("kms:ListRetirableGrants"), grants.list_retirable_grants),
     _row(
         "RetireGrant",
         requirements.on_retired_grant,
         grants.retire_grant,
         frozenset({"GrantId", "GrantToken", "KeyId"}),
+        crosses_accounts=True,
     ),
-    _key_row("RevokeGrant", grants.revoke_grant),
+    _key_row("RevokeGrant", grants.revoke_grant, crosses_accounts=True),
 )
 
 ROWS: tuple[Row, ...] = (*_KEYS, *_ALIASES, *_CIPHERS, *_GRANTS)
