@@ -2,12 +2,18 @@
 
 The first server seals a known text into the database. Another ring, of a folder that was forgotten when the database
 was moved, say, would serve until somebody needs a secret, and seal more that the right ring cannot open.
+
+That text is sealed under one key of the ring. So whoever starts first with a key of another number leaves a proof of
+that key as well: where servers have folders of their own, `openecr keys add` may have made two keys of one number. A
+proof of a number stays when its key is taken out, and hangs on nothing.
 """
+
+from collections.abc import Mapping, Sequence
 
 from openecr.application.accounts import SECRET_PURPOSE, associated_data
 from openecr.domain.accounts import SealedKey
 from openecr.domain.errors import CannotStart
-from openecr.ports.keys import KeyRing
+from openecr.ports.keys import KeyRing, ServerKeyRing
 from openecr.store import access_keys, server_state
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -26,8 +32,8 @@ async def is_claimed(database: Database) -> bool:
     return await database.read(find)
 
 
-async def prove_key_ring(database: Database, keys: KeyRing) -> None:
-    """Open the proof that the database holds, or leave one in a database that has none. Raises CannotStart."""
+async def prove_key_ring(database: Database, keys: ServerKeyRing) -> None:
+    """Open the proofs that the database holds, and leave those that it lacks. Raises CannotStart."""
     fresh = keys.seal(PROOF_PURPOSE, _TEXT).hex()
     sample = await database.read(_find_sample)
 
@@ -41,6 +47,46 @@ async def prove_key_ring(database: Database, keys: KeyRing) -> None:
     if found is None:
         found = await database.write(claim)
     _open(keys, PROOF_PURPOSE, bytes.fromhex(found))
+    await _prove_each_key(database, keys)
+
+
+async def _prove_each_key(database: Database, keys: ServerKeyRing) -> None:
+    """Let nobody start whose key of a number is not the one that was used first. Raises CannotStart."""
+    known = await database.read(lambda connection: _find_proofs(connection, keys.numbers))
+    _open_each(keys, known)  # whoever is refused claims no other number
+    fresh = {
+        number: keys.seal_under(number, PROOF_PURPOSE, _TEXT).hex()
+        for number in keys.numbers
+        if number not in known
+    }
+
+    def claim(connection: Connection) -> Mapping[int, str]:
+        for number, proof in fresh.items():
+            server_state.put_first(connection, _name_of(number), proof)
+        return _find_proofs(connection, tuple(fresh))
+
+    if fresh:
+        _open_each(keys, await database.write(claim))
+
+
+def _find_proofs(connection: Connection, numbers: Sequence[int]) -> Mapping[int, str]:
+    found = ((number, server_state.find(connection, _name_of(number))) for number in numbers)
+    return {number: proof for number, proof in found if proof is not None}
+
+
+def _name_of(number: int) -> str:
+    return f"{server_state.MASTER_KEY_PROOF}{number:010}"
+
+
+def _open_each(keys: KeyRing, proofs: Mapping[int, str]) -> None:
+    for number, proof in proofs.items():
+        try:
+            keys.unseal(PROOF_PURPOSE, bytes.fromhex(proof))
+        except ValueError:
+            raise CannotStart(
+                message=f"master key {number} is not the one that this database was used with: give that one; a key "
+                "that nothing was sealed under yet may have another number instead"
+            ) from None
 
 
 def _find_sample(connection: Connection) -> SealedKey | None:

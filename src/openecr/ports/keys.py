@@ -46,6 +46,13 @@ class ServerKeyRing(KeyRing, Protocol):
         """The numbers of the master keys that open, in order. Raises Unavailable while the ring is closed."""
         ...
 
+    def seal_under(self, number: int, purpose: str, plaintext: bytes, *, associated: bytes = b"") -> bytes:
+        """Encrypt as `seal` under the master key of a number, which need not be the one that seals.
+
+        Raises Unavailable while the ring is closed, ValueError for a number that it does not have.
+        """
+        ...
+
     def check_open(self) -> None:
         """Ask before anything is used that was opened earlier and kept. Raises Unavailable while the ring is closed."""
         ...

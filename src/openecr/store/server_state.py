@@ -27,6 +27,9 @@ MOVING_TO = "moving_to"
 MASTER_KEY = "master_key_"
 """What the names of rows begin with that hold master keys as an external KMS encrypted them; a number follows."""
 
+MASTER_KEY_PROOF = "key_ring_proof_"
+"""What the names of rows begin with that each start proves its master keys with, one by one; a number follows."""
+
 COMPATIBILITY = "oldest_compatible_"
 """What the names of rows begin with that migrations of a PostgreSQL write."""
 

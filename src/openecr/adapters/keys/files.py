@@ -74,11 +74,18 @@ def _sync(folder: Path) -> None:
 
 
 def _key_files(folder: Path) -> dict[int, Path]:
+    """Raises CannotStart for two files of one number."""
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         match = _FILE_NAME.fullmatch(path.name)
-        if match is not None:
-            found[int(match[1])] = path
+        if match is None:
+            continue
+        other = found.setdefault(int(match[1]), path)
+        if other != path:  # one of them would be used, and nobody knows which is the right one
+            raise CannotStart(
+                message=f"{other.name} and {path.name} in {folder} are both master key {int(match[1])}: "
+                "leave the right one"
+            )
     return found
 
 

@@ -56,11 +56,17 @@ class MasterKeyRing:
 
     def seal(self, purpose: str, plaintext: bytes, *, associated: bytes = b"") -> bytes:
         """Encrypt for a purpose under the key that seals. Raises ValueError over a mebibyte."""
+        return self.seal_under(self._sealing, purpose, plaintext, associated=associated)
+
+    def seal_under(self, number: int, purpose: str, plaintext: bytes, *, associated: bytes = b"") -> bytes:
+        """Encrypt under the key of a number. Raises ValueError over a mebibyte, and for an unknown number."""
         if len(plaintext) > PLAINTEXT_MAX_BYTES:
             raise ValueError("too long to seal")
-        header = bytes((_VERSION,)) + self._sealing.to_bytes(_NUMBER_BYTES, "big")
+        if number not in self._master_keys:
+            raise ValueError("no key of this ring")
+        header = bytes((_VERSION,)) + number.to_bytes(_NUMBER_BYTES, "big")
         nonce = os.urandom(_NONCE_BYTES)
-        ciphertext = self._cipher(self._sealing, purpose).encrypt(nonce, plaintext, header + associated)
+        ciphertext = self._cipher(number, purpose).encrypt(nonce, plaintext, header + associated)
         return header + nonce + ciphertext
 
     def unseal(self, purpose: str, sealed: bytes, *, associated: bytes = b"") -> bytes:

@@ -64,6 +64,10 @@ class TrustedKeyRing:
         """Encrypt. Raises Unavailable, ValueError over a mebibyte."""
         return self._opened().seal(purpose, plaintext, associated=associated)
 
+    def seal_under(self, number: int, purpose: str, plaintext: bytes, *, associated: bytes = b"") -> bytes:
+        """Encrypt under the key of a number. Raises Unavailable, ValueError for a number that is not there."""
+        return self._opened().seal_under(number, purpose, plaintext, associated=associated)
+
     def unseal(self, purpose: str, sealed: bytes, *, associated: bytes = b"") -> bytes:
         """Decrypt. Raises Unavailable, ValueError for anything that this ring did not seal for that purpose."""
         return self._opened().unseal(purpose, sealed, associated=associated)

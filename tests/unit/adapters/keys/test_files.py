@@ -60,6 +60,20 @@ def test_a_damaged_key_is_refused(tmp_path: Path, content: bytes) -> None:
         open_key_ring(tmp_path / "keys", may_create=False)
 
 
+def test_two_files_of_one_number_are_refused_whichever_is_the_right_one(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    open_key_ring(folder, may_create=True)
+    other = folder / "master-1.key"
+    other.write_bytes(b"00" * 32 + b"\n")
+    other.chmod(0o600)
+
+    told = r"master-000001\.key and master-1\.key in .* are both master key 1"
+    with pytest.raises(CannotStart, match=told):
+        open_key_ring(folder, may_create=False)
+    with pytest.raises(CannotStart, match=told):
+        add_master_key(folder)
+
+
 def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     open_key_ring(tmp_path / "keys", may_create=True)
     (tmp_path / "keys" / "README").write_text("keep")

@@ -65,6 +65,16 @@ def test_after_a_rotation_old_seals_open_and_the_newest_key_seals() -> None:
         RING.unseal("purpose", fresh)
 
 
+def test_a_key_that_does_not_seal_is_named_to_seal_all_the_same() -> None:
+    ring = MasterKeyRing({1: OLD, 2: NEW})
+    sealed = ring.seal_under(1, "purpose", b"x", associated=b"row")
+
+    assert RING.unseal("purpose", sealed, associated=b"row") == b"x"
+    assert ring.sealing_number == 2
+    with pytest.raises(ValueError, match="no key of this ring"):
+        ring.seal_under(3, "purpose", b"x")
+
+
 def test_another_servers_ring_opens_nothing() -> None:
     with pytest.raises(ValueError, match="not sealed"):
         MasterKeyRing({1: NEW}).unseal("purpose", RING.seal("purpose", b"x"))
