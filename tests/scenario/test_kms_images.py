@@ -4,6 +4,7 @@ import json
 import os
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,9 +15,10 @@ from openecr.store.connections import Connection
 from openecr.store.scrubbing import list_stored
 from openecr.store.statements import Statement
 from openecr.store.tables import IMAGES, LINKS, MANIFESTS, REPOSITORIES
-from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver, authorization
-from tests.scenario.images import CONFIG_TYPE, MANIFEST_TYPE, Registry, SmallImage, digest_of, error_of
-from tests.scenario.kms_keys import KeyHouse, account, allow, deny
+from tests.scenario.drivers import ACCOUNT, REGION, InProcessDriver
+from tests.scenario.images import CONFIG_TYPE, MANIFEST_TYPE, SmallImage, digest_of, error_of
+from tests.scenario.keyed_registries import Keyed, stored
+from tests.scenario.kms_keys import OTHER, KeyHouse, account, allow, deny
 
 EMPTY = b"{}"
 
@@ -34,34 +36,6 @@ SPOIL_MANIFEST = Statement(
     .where(MANIFESTS.c.image_id.in_(select(IMAGES.c.id).where(IMAGES.c.digest == bindparam("the_digest"))))
     .values(content=b"no manifest")
 )
-
-
-class Keyed(Registry):
-    """A repository under a key."""
-
-    def __init__(self, keys: KeyHouse, name: str, key: str | None, encryption: str = "KMS") -> None:
-        self.ecr = keys.root("ecr")
-        self.ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
-        kind: dict[str, str] = {"encryptionType": encryption if key else "AES256"}
-        self.ecr.create_repository(
-            repositoryName=name, encryptionConfiguration=kind | ({"kmsKey": key} if key else {})
-        )
-        super().__init__(keys.driver, authorization(self.ecr), name)
-
-    def pulled(self, image: SmallImage, reference: str) -> bool:
-        """Pull an image whole; tell whether it is as it was pushed. Fails where the manifest cannot be had."""
-        answer = self.call("GET", f"/manifests/{reference}")
-        assert answer.status == 200, answer
-        parts = json.loads(answer.body)
-        found = [
-            self.call("GET", f"/blobs/{part['digest']}").body for part in (parts["config"], *parts["layers"])
-        ]
-        return answer.body == image.manifest() and found == [image.config, image.layer]
-
-    def mount(self, source: str, content: bytes) -> int:
-        """Ask for a blob of another repository, or any; 201: it is there, 202: it is to be uploaded."""
-        named = f"&from={source}" if source else ""
-        return self.call("POST", f"/blobs/uploads/?mount={digest_of(content)}{named}").status
 
 
 def closed_to(name: str) -> dict[str, Any]:
@@ -93,9 +67,29 @@ def kms_error(error: ClientError) -> tuple[str, str]:
     return told["Error"]["Code"], told.get("kmsError", "")
 
 
-def stored(keys: KeyHouse) -> list[bytes]:
-    """All that is at rest of manifests and blobs, as far as that can be seen from here."""
-    return keys.driver.all_stored() if isinstance(keys.driver, InProcessDriver) else []
+def download_path(ecr: Any, name: str, digest: str) -> str:
+    """Where a download URL leads on this server."""
+    told = ecr.get_download_url_for_layer(repositoryName=name, layerDigest=digest)
+    path: str = urlsplit(told["downloadUrl"]).path
+    return path
+
+
+def check_calls_of_ecr(ecr: Any, name: str, image: SmallImage, part: dict[str, Any], code: str) -> None:
+    """Check what ECR's API tells of a closed key, of each call that opens or seals content. `part` was uploaded."""
+    with pytest.raises(ClientError) as raised:  # of which the model knows no KmsException
+        ecr.get_download_url_for_layer(repositoryName=name, layerDigest=digest_of(image.layer))
+    assert kms_error(raised.value) == ("InvalidParameterException", "")
+    upload, digests = {"uploadId": part["uploadId"]}, [digest_of(EMPTY)]
+    next_part = part | {"partFirstByte": len(EMPTY), "partLastByte": 2 * len(EMPTY) - 1}
+    for call, given in (
+        (ecr.initiate_layer_upload, {}),
+        (ecr.upload_layer_part, next_part),
+        (ecr.complete_layer_upload, upload | {"layerDigests": digests}),
+        (ecr.put_image, {"imageManifest": image.manifest().decode(), "imageTag": "v2"}),
+    ):
+        with pytest.raises(ClientError) as raised:
+            call(repositoryName=name, **given)
+        assert kms_error(raised.value) == ("KmsException", code), given
 
 
 def test_what_is_pushed_is_pulled_on_both_faces_and_nothing_of_it_lies_in_clear(keys: KeyHouse) -> None:
@@ -155,7 +149,12 @@ def test_what_closes_the_key_closes_the_images_at_once(keys: KeyHouse, closed_by
     kms, key, name = keys.root(), keys.key(), f"closed/{closed_by}"
     registry, image = Keyed(keys, name, key), SmallImage.named(f"an image, then {closed_by}")
     ecr, digest = registry.ecr, registry.push(image, "v1")
-    where = registry.start_upload()
+    layer, where = digest_of(image.layer), registry.start_upload()
+    url = download_path(ecr, name, layer)
+    assert keys.driver.http("GET", url).body == image.layer
+    upload = ecr.initiate_layer_upload(repositoryName=name)["uploadId"]
+    part = {"uploadId": upload, "partFirstByte": 0, "partLastByte": len(EMPTY) - 1, "layerPartBlob": EMPTY}
+    ecr.upload_layer_part(repositoryName=name, **part)
     everything = {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
     code = {
         "disabled": "DisabledException",
@@ -175,7 +174,6 @@ def test_what_closes_the_key_closes_the_images_at_once(keys: KeyHouse, closed_by
         case _:
             keys.put_policy(key, everything, {**everything, "Effect": "Deny", "Action": "kms:Decrypt"})
 
-    layer = digest_of(image.layer)
     for method, path in (
         ("GET", "/manifests/v1"),
         ("GET", f"/manifests/{digest}"),
@@ -193,14 +191,8 @@ def test_what_closes_the_key_closes_the_images_at_once(keys: KeyHouse, closed_by
     got = ecr.batch_get_image(repositoryName=name, imageIds=ids)
     assert got["images"] == []
     assert sorted(each["failureCode"] for each in got["failures"]) == ["ImageNotFound", "KmsError"]
-    for call, given in (
-        (ecr.get_download_url_for_layer, {"layerDigest": layer}),
-        (ecr.initiate_layer_upload, {}),
-        (ecr.put_image, {"imageManifest": image.manifest().decode(), "imageTag": "v2"}),
-    ):
-        with pytest.raises(ClientError) as raised:
-            call(repositoryName=name, **given)
-        assert kms_error(raised.value) in {("KmsException", code), ("InvalidParameterException", "")}
+    check_calls_of_ecr(ecr, name, image, part, code)
+    assert keys.driver.http("GET", url).status == 403, "a download URL of before"
     assert len(ecr.describe_images(repositoryName=name)["imageDetails"]) == 1
 
     match closed_by:
@@ -214,6 +206,7 @@ def test_what_closes_the_key_closes_the_images_at_once(keys: KeyHouse, closed_by
         case _:
             return
     assert registry.pulled(image, "v1")
+    assert keys.driver.http("GET", url).body == image.layer
     got = ecr.batch_get_image(repositoryName=name, imageIds=ids[:1])
     assert [each["imageManifest"] for each in got["images"]] == [image.manifest().decode()]
 
@@ -253,6 +246,26 @@ def test_nothing_is_shared_between_keys(keys: KeyHouse) -> None:
     keys.root().disable_key(KeyId=key)
     assert Keyed(keys, "apart/third", None).mount("apart/plain", image.layer) == 201
     assert error_of(source.call("GET", "/manifests/v1"))[0] == 403
+
+
+def test_accounts_share_nothing_under_one_key(keys: KeyHouse) -> None:
+    """A registry is one account's: nobody learns what another one has, and holds nothing that hangs on its grants."""
+    everything = [allow("kms:*", Principal=account(each)) for each in (ACCOUNT, OTHER)]
+    key, image = keys.key(*everything), SmallImage.named("of two accounts under one key")
+    first = Keyed(keys, "accounts/app", key)
+    second = Keyed(keys, "accounts/app", key, account_id=OTHER)
+    first.push(image, "v1")
+    before = len(stored(keys))
+
+    assert second.mount("accounts/app", image.layer) == second.mount("", image.layer) == 202
+    second.push(image, "v1")
+
+    if isinstance(keys.driver, InProcessDriver):
+        assert len(stored(keys)) == before + 3, "a manifest and two blobs"
+    first.ecr.delete_repository(repositoryName="accounts/app", force=True)
+    if isinstance(keys.driver, InProcessDriver):
+        keys.driver.collect(days=8)
+    assert second.pulled(image, "v1")
 
 
 def test_who_pushes_what_others_hold_but_cannot_open_now_has_it_for_himself(keys: KeyHouse) -> None:
