@@ -1,5 +1,6 @@
 """Keys are made, named, used, rotated and let go, as boto3 does it."""
 
+import base64
 from dataclasses import replace
 from typing import Any
 
@@ -230,6 +231,38 @@ def test_a_key_is_rotated_by_itself_where_it_shall_be(keys: KeyHouse) -> None:
     assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is False
 
 
+def test_a_key_that_waits_for_its_end_is_not_rotated_and_goes_on_with_it_when_it_is_kept(
+    keys: KeyHouse,
+) -> None:
+    """KMS API, GetKeyRotationStatus: false while a deletion is pending, and as before once that is cancelled."""
+    kms, key = keys.root(), keys.key()
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=90)
+    before = kms.get_key_rotation_status(KeyId=key)
+    kms.schedule_key_deletion(KeyId=key)
+
+    status = kms.get_key_rotation_status(KeyId=key)
+
+    assert status["KeyRotationEnabled"] is False
+    assert "NextRotationDate" not in status
+    kms.cancel_key_deletion(KeyId=key)
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is True
+    assert kms.get_key_rotation_status(KeyId=key)["RotationPeriodInDays"] == before["RotationPeriodInDays"]
+
+
+def test_an_alias_may_name_again_the_key_that_it_names_however_many_that_has(keys: KeyHouse) -> None:
+    kms, key, other = keys.root(), keys.key(), keys.key()
+    for number in range(50):
+        kms.create_alias(AliasName=f"alias/many/{number}", TargetKeyId=key)
+    kms.create_alias(AliasName="alias/many/other", TargetKeyId=other)
+
+    kms.update_alias(AliasName="alias/many/0", TargetKeyId=key)
+
+    limit = "LimitExceededException"
+    assert refused(kms.update_alias, AliasName="alias/many/other", TargetKeyId=key)[0] == limit
+    assert refused(kms.create_alias, AliasName="alias/many/50", TargetKeyId=key)[0] == limit
+    assert len(kms.list_aliases(KeyId=key)["Aliases"]) == 50
+
+
 def test_tags_are_put_listed_and_removed(keys: KeyHouse) -> None:
     kms, key = keys.root(), keys.key(Tags=[{"TagKey": "a", "TagValue": "1"}])
     kms.tag_resource(KeyId=key, Tags=[{"TagKey": "b", "TagValue": "2"}, {"TagKey": "a", "TagValue": "3"}])
@@ -264,6 +297,18 @@ def test_keys_and_aliases_are_listed_in_pages(keys: KeyHouse) -> None:
     assert len(listed) == len(set(listed))
     assert {f"alias/page/{number}" for number in range(3)} <= set(aliases)
     assert refused(kms.list_keys, Marker="?")[0] == "InvalidMarkerException"
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 5, "9" * 19, "9" * 30, "9" * 300, "-1", "1_0", "\u0661", " 1", "x", ""]
+)
+def test_a_number_in_a_marker_that_no_list_gave_is_invalid(keys: KeyHouse, number: str) -> None:
+    marker = base64.urlsafe_b64encode(number.encode()).decode().rstrip("=")
+    if number == "9" * 5:  # a number that a list might give, of a rotation that never was
+        assert keys.root().list_key_rotations(KeyId=keys.key(), Marker=marker)["Rotations"] == []
+    elif marker:
+        told = refused(keys.root().list_key_rotations, KeyId=keys.key(), Marker=marker)
+        assert told[0] == "InvalidMarkerException"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class Aliases:
             if kms_aliases.find(connection, registry, name) is not None:
                 raise AliasAlreadyExists(alias_arn(registry, name))
             alias = KmsAlias(registry=registry, name=name, key_id=key.key_id, created_at=now, updated_at=now)
+            self._check_quota(connection, key)
             kms_aliases.add(connection, alias)
             accounts.raise_epoch(connection, registry.account_id)
 
@@ -56,6 +57,8 @@ class Aliases:
         def unit(connection: Connection) -> None:
             alias = _require(connection, registry, name)
             key = self._target(connection, on_key, registry)
+            if key.key_id != alias.key_id:
+                self._check_quota(connection, key)
             kms_aliases.point(connection, alias, key_id=key.key_id, updated_at=now)
             accounts.raise_epoch(connection, registry.account_id)
 
@@ -87,14 +90,16 @@ class Aliases:
         return cut_page(await self._database.scan(scan), page.limit, lambda alias: alias.name)
 
     def _target(self, connection: Connection, on_key: Grant, registry: RegistryId) -> KmsKey:
-        """Return the key that is to have the alias. Raises KmsNotFound, KmsInvalidState, KmsLimitExceeded."""
+        """Return the key that is to have the alias. Raises KmsNotFound, KmsInvalidState."""
         key = require_key(connection, on_key)
         if key.registry != registry:
             raise KmsNotFound(message=f"Key '{key.arn}' does not exist")
         check_stays(key)
+        return key
+
+    def _check_quota(self, connection: Connection, key: KmsKey) -> None:
         if kms_aliases.count_of_key(connection, key.key_id) >= self._limits.kms_aliases_per_key:
             raise KmsLimitExceeded(message="The key has as many aliases as it may have")
-        return key
 
 
 def _check_name(name: str) -> None:

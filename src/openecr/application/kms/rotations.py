@@ -1,5 +1,6 @@
 """Rotation: a key gets new material, which encrypts from then on; what the old ones encrypted stays readable."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from openecr.store.database import Database
 
 USUAL_PERIOD_DAYS = 365
 _BATCH = 100
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+"""Numbers of materials as markers tell them: a longer one is none, and no number that a database takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +86,13 @@ class KeyRotations:
         return await self._database.write(audited(grant, unit))
 
     async def list(self, grant: Grant, page: PageRequest, *, with_first: bool) -> Rotations:
-        """Return a page of the materials that rotations made, and with the first one. Raises KmsNotFound."""
-        try:
-            after = int(page.after or 0)
-        except ValueError as error:
-            raise InvalidMarker from error
+        """Return a page of the materials that rotations made, and with the first one.
+
+        Raises KmsNotFound, InvalidMarker.
+        """
+        if page.after is not None and _NUMBER.fullmatch(page.after) is None:
+            raise InvalidMarker
+        after = int(page.after or 0)
 
         def scan(connection: Connection) -> Rotations:
             key = require_key(connection, grant)

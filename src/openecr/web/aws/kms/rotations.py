@@ -21,8 +21,10 @@ async def disable_key_rotation(services: Services, call: Call) -> Output:
 
 
 async def get_key_rotation_status(services: Services, call: Call) -> Output:
-    """Tell whether and when the key is rotated by itself."""
+    """Tell whether and when the key is rotated by itself: not while it waits for its end, whatever comes after."""
     key = await services.kms.keys.describe(call.grant)
+    if key.deletion_at is not None:
+        return {"KeyRotationEnabled": False, "KeyId": key.arn}
     return {
         "KeyRotationEnabled": key.rotation_period_days is not None,
         "KeyId": key.arn,
