@@ -127,6 +127,23 @@ def test_constraints_say_under_which_contexts_a_grant_counts(keys: KeyHouse) -> 
     assert refused(kms.create_grant, **given)[0] == "ValidationException"
 
 
+def test_a_context_with_one_key_more_is_not_the_one_that_a_grant_equals(keys: KeyHouse) -> None:
+    """Even where another key of it is the same letter by letter, once letter case is folded: a long s."""
+    kms, key, user, third = keys.root(), keys.key(), keys.user(), keys.user()
+    wanted = {"secret": "build"}
+    grant(keys, key, user.arn, "Encrypt", "CreateGrant", Constraints={"EncryptionContextEquals": wanted})
+    more = wanted | {"\u017fecret": "anything"}
+    encrypt = {"KeyId": key, "Plaintext": b"x"}
+
+    assert refused(user.client().encrypt, **encrypt, EncryptionContext=more)[0] == DENIED
+    given = {"KeyId": key, "GranteePrincipal": third.arn, "Operations": ["Encrypt"]}
+    wider = {"Constraints": {"EncryptionContextEquals": more}}
+    assert refused(user.client().create_grant, **given, **wider)[0] == DENIED
+
+    user.client().encrypt(**encrypt, EncryptionContext={"SECRET": "build"})
+    kms.encrypt(**encrypt, EncryptionContext=more)
+
+
 def test_who_may_make_grants_by_a_grant_gives_no_more_than_that_one(keys: KeyHouse) -> None:
     key, delegate, third = keys.key(), keys.user(), keys.user()
     constraints = {"EncryptionContextEquals": CONTEXT}

@@ -40,6 +40,9 @@ CONTEXT_OPERATIONS = frozenset(
 GRANT_OPERATIONS = CONTEXT_OPERATIONS | {"CreateGrant", "DescribeKey", "RetireGrant"}
 """What grants for symmetric keys may be about (KMS developer guide, "Grant operations")."""
 
+FOLDED_CONTEXT_KEYS = "openecr:EncryptionContextKeys"
+"""The condition key of a context's keys in lower case: what constraints of grants are compared with."""
+
 _KEY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _MULTI_REGION_KEY_ID = re.compile(r"mrk-[0-9a-f]{32}", re.ASCII)
 _ALIAS = re.compile(r"alias/[a-zA-Z0-9/_-]{1,250}", re.ASCII)
@@ -251,3 +254,14 @@ def service_principal(service: str, region: str) -> str:
 def _laid_out(document: Mapping[str, object]) -> str:
     """Write a policy as GetKeyPolicy shows the ones that KMS made."""
     return json.dumps(document, indent=2, separators=(",", " : "))
+
+
+def context_keys(context: Mapping[str, str] | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the condition keys that tell an encryption context."""
+    if not context:
+        return ()
+    return (
+        *((f"kms:EncryptionContext:{key}", (value,)) for key, value in context.items()),
+        ("kms:EncryptionContextKeys", tuple(context)),
+        (FOLDED_CONTEXT_KEYS, tuple(key.lower() for key in context)),
+    )

@@ -33,6 +33,7 @@ from openecr.domain.kms import (
     KmsAlias,
     KmsGrant,
     KmsKey,
+    context_keys,
     key_arn,
     managed_policy,
     parse_key_arn,
@@ -413,12 +414,6 @@ def repository_key(repository: Repository) -> NamedKey:
 def context_of(arn: str) -> dict[str, str]:
     """Return the encryption context of a repository."""
     return {_CONTEXT_KEY: arn}
-
-
-def context_keys(context: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the condition keys that tell an encryption context."""
-    pairs = tuple((f"kms:EncryptionContext:{key}", (value,)) for key, value in context.items())
-    return (*pairs, ("kms:EncryptionContextKeys", tuple(context))) if context else ()
 
 
 def failed(error: DomainError) -> KmsFailed:

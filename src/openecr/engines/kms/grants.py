@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openecr.domain.kms import CONTEXT_OPERATIONS, GrantConstraints, KmsGrant
+from openecr.domain.kms import CONTEXT_OPERATIONS, FOLDED_CONTEXT_KEYS, GrantConstraints, KmsGrant
 
 _CONTEXT = "kms:EncryptionContext:"
-_CONTEXT_KEYS = "kms:EncryptionContextKeys"
+_CONTEXT_KEYS = FOLDED_CONTEXT_KEYS
 _EXACT = "EncryptionContextEquals"
 
 
@@ -50,13 +50,16 @@ def _principal(name: str) -> Mapping[str, str]:
 
 
 def _context_condition(constraints: GrantConstraints) -> dict[str, dict[str, Any]]:
-    """Keys of contexts are compared without letter case, values with it: as condition keys are."""
+    """Keys of contexts are compared without letter case, values with it: as condition keys are.
+
+    What is equal has no other keys: each is compared in the lower case in which no two keys of a context are alike.
+    """
     wanted = constraints.subset if constraints.equals is None else constraints.equals
     condition: dict[str, dict[str, Any]] = {}
     if wanted:
         condition["StringEquals"] = {f"{_CONTEXT}{key}": value for key, value in wanted.items()}
     if constraints.equals:
-        condition["ForAllValues:StringEqualsIgnoreCase"] = {_CONTEXT_KEYS: list(constraints.equals)}
+        condition["ForAllValues:StringEquals"] = {_CONTEXT_KEYS: [key.lower() for key in constraints.equals]}
     elif constraints.equals is not None:
         condition["Null"] = {_CONTEXT_KEYS: "true"}
     if constraints.source_arn is not None:
@@ -67,7 +70,8 @@ def _context_condition(constraints: GrantConstraints) -> dict[str, dict[str, Any
 def _inherited(grant: KmsGrant, context: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """A grant that somebody makes by a grant gives no more than that one, under constraints that are as strict."""
     condition = {operator: dict(keys) for operator, keys in context.items()}
-    condition["ForAllValues:StringEquals"] = {"kms:GrantOperations": list(grant.operations)}
+    every = condition.setdefault("ForAllValues:StringEquals", {})
+    every["kms:GrantOperations"] = list(grant.operations)
     if grant.constraints.equals is not None:
         condition.setdefault("StringEquals", {})["kms:GrantConstraintType"] = _EXACT
     return condition

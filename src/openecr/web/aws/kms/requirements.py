@@ -11,7 +11,7 @@ from openecr.application.key_names import NamedKey, read_key
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Requirement
 from openecr.domain.errors import AccessDenied
-from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, KeyName, alias_arn, is_alias
+from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, KeyName, alias_arn, context_keys, is_alias
 from openecr.domain.kms_errors import (
     CIPHERTEXT_DENIED,
     InvalidCiphertext,
@@ -156,7 +156,7 @@ def on_new_grant(caller: Caller, context: RequestContext, parameters: Parameters
         *_text("kms:GranteePrincipal", parameters.get("GranteePrincipal")),
         *_text("kms:RetiringPrincipal", parameters.get("RetiringPrincipal")),
         *((("kms:GrantConstraintType", kinds),) if kinds else ()),
-        *_pairs(limited),
+        *context_keys(limited),
     )
     return [requirement("kms:CreateGrant", named, keys)]
 
@@ -197,14 +197,7 @@ def requirement(action: str, named: NamedKey, keys: ContextKeys = ()) -> Require
 
 def encryption_keys(context: Mapping[str, str] | None) -> ContextKeys:
     """Return the condition keys that tell how something is encrypted."""
-    return (("kms:EncryptionAlgorithm", (KEY_SPEC,)), *_pairs(context))
-
-
-def _pairs(context: Mapping[str, str] | None) -> ContextKeys:
-    if not context:
-        return ()
-    pairs = tuple((f"kms:EncryptionContext:{key}", (value,)) for key, value in context.items())
-    return (*pairs, ("kms:EncryptionContextKeys", tuple(context)))
+    return (("kms:EncryptionAlgorithm", (KEY_SPEC,)), *context_keys(context))
 
 
 def _named_or_origin(
