@@ -15,7 +15,8 @@ from botocore.exceptions import ClientError
 from openecr.domain.callers import RequestContext
 from openecr.domain.kms_errors import KmsFailed
 from openecr.domain.registries import RegistryId
-from openecr.domain.repositories import Encryption, Repository, RepositorySettings
+from openecr.domain.repositories import Repository
+from openecr.store import repositories
 from tests.running import plain_environment, running_server
 from tests.scenario.drivers import (
     ACCOUNT,
@@ -187,16 +188,16 @@ def _house(setup: Setup, storages: Storages, folder: Path) -> Iterator[KeyHouse]
 class OwnUse:
     """What ECR does with the key of a repository, in this process."""
 
-    def __init__(self, driver: InProcessDriver, name: str, key: str) -> None:
+    def __init__(self, driver: InProcessDriver, name: str) -> None:
         self._driver = driver
         self._keys = driver.server.parts.kms.repository_keys
-        self.repository = Repository(
-            id=1,
-            registry=RegistryId(account_id=ACCOUNT, region=REGION),
-            name=name,
-            created_at=0,
-            settings=RepositorySettings(encryption=Encryption(encryption_type="KMS", kms_key=key)),
+        self._database = driver.server.parts.scrubbing._database
+        registry = RegistryId(account_id=ACCOUNT, region=REGION)
+        found = driver.call(
+            self._database.read, lambda connection: repositories.find(connection, registry, name)
         )
+        assert found is not None
+        self.repository: Repository = found
         self._context = RequestContext(
             requested_at=driver.server.clock.now(),
             request_id="pull",
@@ -206,9 +207,14 @@ class OwnUse:
             user_agent="",
         )
 
-    def generate(self) -> tuple[bytes, bytes]:
-        """Return a new key in clear, and encrypted."""
-        return self._driver.call(self._keys.generate, self.repository, self._context)
+    def sealed(self) -> bytes:
+        """Return the repository's own key as CreateRepository has encrypted it."""
+        sealed: bytes | None = self._driver.call(
+            self._database.read,
+            lambda connection: repositories.find_sealed_key(connection, self.repository),
+        )
+        assert sealed is not None
+        return sealed
 
     def opened(self, blob: bytes) -> bytes:
         """Decrypt."""

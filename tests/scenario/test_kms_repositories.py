@@ -147,9 +147,10 @@ def test_ecr_uses_the_key_by_its_grants_for_as_long_as_they_and_the_key_are_ther
     driver, keys = open_house.inside, open_house
     kms, ecr, key = keys.root(), keys.root("ecr"), keys.key()
     create(ecr, "used", key)
-    ecrs = OwnUse(driver, "used", key)
-    plaintext, blob = ecrs.generate()
-    assert ecrs.opened(blob) == plaintext
+    ecrs = OwnUse(driver, "used")
+    blob = ecrs.sealed()
+    plaintext = ecrs.opened(blob)
+    assert len(plaintext) == 32
 
     kms.disable_key(KeyId=key)
     assert ecrs.failure(blob) == "DisabledException"
@@ -180,9 +181,10 @@ def test_what_is_encrypted_for_one_repository_opens_for_no_other(open_house: Key
     ecr, key = keys.root("ecr"), keys.key()
     for name in ("one", "other"):
         create(ecr, name, key)
-    _, blob = OwnUse(driver, "one", key).generate()
+    one, other = OwnUse(driver, "one"), OwnUse(driver, "other")
 
-    assert OwnUse(driver, "other", key).failure(blob) == "InvalidCiphertextException"
+    assert other.failure(one.sealed()) == "InvalidCiphertextException"
+    assert one.opened(one.sealed()) != other.opened(other.sealed())
 
 
 def test_what_a_former_repository_of_the_name_has_left_opens_nothing(keys: KeyHouse) -> None:

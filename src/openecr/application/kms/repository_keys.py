@@ -279,7 +279,7 @@ class RepositoryKeys:
     async def open(
         self, repository: Repository, context: RequestContext, blob: bytes, use: Use = Use.PULL
     ) -> bytes:
-        """Decrypt what `bind` or `generate` encrypted for this repository. Raises KmsFailed."""
+        """Decrypt what `bind` encrypted for this repository. Raises KmsFailed."""
         try:
             origin = read_origin(blob)
         except DomainError as error:
@@ -294,14 +294,6 @@ class RepositoryKeys:
             return decrypted(blob, material, context_of(repository.arn))
         except DomainError as error:
             raise failed(error) from error
-
-    async def generate(self, repository: Repository, context: RequestContext) -> tuple[bytes, bytes]:
-        """Draw a data key for the repository; return it in clear, and encrypted. Raises KmsFailed."""
-        key = await self._use(repository, context, ("kms:GenerateDataKey",))
-        plaintext, random = self._ids.token(DATA_KEY_BYTES), self._ids.token(RANDOM_BYTES)
-        material = await self._database.read(lambda connection: self._materials.open_current(connection, key))
-        made = encrypted(key, material, plaintext, context_of(repository.arn), random=random)
-        return plaintext, made.blob
 
     async def _use(self, repository: Repository, context: RequestContext, actions: tuple[str, ...]) -> KmsKey:
         """Return the repository's key, if ECR may use it for this by one of its grants. Raises KmsFailed."""
