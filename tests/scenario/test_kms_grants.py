@@ -1,11 +1,19 @@
 """Grants on keys: what principals may do by them, who ends them, and how they are listed."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenario.drivers import ACCOUNT
+from openecr.store import kms_grants
+from openecr.store.connections import Connection
+from openecr.store.database import Database, Work
+from openecr.store.statements import Statement
+from tests.contract.fronts import Front
+from tests.scenario.drivers import ACCOUNT, in_process_driver
 from tests.scenario.kms_keys import CONTEXT, KeyHouse, deny, refused
+from tests.scenario.storages import Flags
 
 DENIED = "AccessDeniedException"
 
@@ -179,6 +187,74 @@ def test_a_grant_counts_at_once_with_its_token_or_without(keys: KeyHouse) -> Non
     assert refused(encrypt, **given, GrantTokens=["what"])[0] == "InvalidGrantTokenException"
     keys.root().revoke_grant(KeyId=key, GrantId=made["GrantId"])
     assert refused(encrypt, **given, GrantTokens=[made["GrantToken"]])[0] == DENIED
+
+
+def test_a_grant_counts_however_many_others_its_grantee_has(open_house: KeyHouse) -> None:
+    """A principal has as many as the quota of each of his names allows, and an operator may set that higher."""
+    keys, key, grantee = open_house, open_house.key(), open_house.user()
+    made = grant(keys, key, grantee.arn, "DescribeKey")
+    key_id, last = key.rpartition("/")[2], "f" * 64
+
+    def gather(connection: Connection) -> None:
+        found = kms_grants.find(connection, key_id, made["GrantId"])
+        assert found is not None
+        for number in range(1_000):
+            kms_grants.add(connection, replace(found, grant_id=f"{number:064x}"))
+        kms_grants.add(connection, replace(found, grant_id=last, operations=("Encrypt",)))
+
+    keys.inside.call(keys.inside.server.parts.scrubbing._database.write, gather)
+
+    assert grantee.client().encrypt(KeyId=key, Plaintext=b"x")["KeyId"] == key
+    keys.root().revoke_grant(KeyId=key, GrantId=last)
+    assert refused(grantee.client().encrypt, KeyId=key, Plaintext=b"x")[0] == DENIED
+
+
+class _Watched(Front):
+    """A database that tells what its units of work ask."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked: list[Statement] = []
+
+    async def write(self, work: Work[Any]) -> Any:
+        return await self._database.write(lambda connection: work(_Listening(connection, self.asked)))
+
+
+class _Listening:
+    def __init__(self, connection: Connection, asked: list[Statement]) -> None:
+        self._connection, self._asked = connection, asked
+
+    def fetch_one(self, statement: Statement, **parameters: Any) -> Any:
+        self._asked.append(statement)
+        return self._connection.fetch_one(statement, **parameters)
+
+    def fetch_all(self, statement: Statement, **parameters: Any) -> Any:
+        self._asked.append(statement)
+        return self._connection.fetch_all(statement, **parameters)
+
+    def execute(self, statement: Statement, **parameters: Any) -> int:
+        self._asked.append(statement)
+        return self._connection.execute(statement, **parameters)
+
+
+@pytest.mark.parametrize("storage", ["SQLite", "PostgreSQL"], indirect=True)
+def test_a_key_has_so_many_grants_and_no_unit_of_work_counts_them_all(storage: Flags, tmp_path: Path) -> None:
+    """On PostgreSQL a unit that has read them all meets every other that makes or ends one."""
+    with in_process_driver(tmp_path, limits={"kms_grants_per_key": 2}, flags=storage) as driver:
+        kms, grants = driver.client("kms"), driver.server.parts.kms.grants
+        watched = grants._database = _Watched(grants._database)
+        given = {
+            "KeyId": kms.create_key()["KeyMetadata"]["Arn"],
+            "GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:root",
+            "Operations": ["Encrypt"],
+        }
+        made = [kms.create_grant(**given, Name=name)["GrantId"] for name in ("first", "second")]
+
+        assert refused(kms.create_grant, **given, Name="third")[0] == "LimitExceededException"
+
+        assert kms.create_grant(**given, Name="first")["GrantId"] == made[0]
+        assert kms_grants.ADD in watched.asked
+        assert kms_grants.COUNT not in watched.asked
 
 
 def test_an_explicit_deny_beats_a_grant(keys: KeyHouse) -> None:

@@ -6,7 +6,7 @@ have just read the same one. So a change is seen by the next request, whichever 
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -16,7 +16,7 @@ from openecr.application.iam import aws_policies
 from openecr.domain.account_settings import AccountSetting
 from openecr.domain.decisions import PolicyKind
 from openecr.domain.iam import IamRole
-from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, key_arn
+from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, KmsGrant, key_arn
 from openecr.domain.registries import PARTITION, RegistryId, repository_arn
 from openecr.domain.repositories import Repository
 from openecr.engines.iam import Policy, compile_policy
@@ -40,7 +40,8 @@ T = TypeVar("T")
 _ENTRIES = 4096
 _COMPILED = 4096
 _ALIASES = 1_000
-_GRANTS = 1_000
+_GRANTS = 500
+"""So many are read at a time."""
 
 Tags = Mapping[str, str]
 """Tags by their key in lower case: condition keys know no case."""
@@ -260,7 +261,7 @@ def _load_grants(
         grant = kms_grants.find(connection, key_id, grant_id)
         found = [] if grant is None else [grant]
     else:
-        found = kms_grants.list_of_grantees(connection, key_id, grantees, limit=_GRANTS)
+        found = list(_grants_of(connection, key_id, grantees))
     return tuple(
         compile_policy(
             grant_policy(grant),
@@ -270,6 +271,17 @@ def _load_grants(
         )
         for grant in found
     )
+
+
+def _grants_of(connection: Connection, key_id: str, grantees: Sequence[str]) -> Iterator[KmsGrant]:
+    """Return all of them: how many there may be, the quota says."""
+    after = ""
+    while True:
+        page = kms_grants.list_of_grantees(connection, key_id, grantees, after=after, limit=_GRANTS)
+        yield from page
+        if len(page) < _GRANTS:
+            return
+        after = page[-1].grant_id
 
 
 def _resource_policy(row: ResourcePolicyRow | None, arn: str) -> Policy | None:

@@ -84,7 +84,7 @@ LIST = Statement(
 )
 LIST_OF_GRANTEES = Statement(
     select(*_COLUMNS)
-    .where(_OF_KEY, is_one_of(_G.grantee, "grantees"))
+    .where(_OF_KEY, is_one_of(_G.grantee, "grantees"), _G.grant_id > bindparam("after"))
     .order_by(_G.grant_id)
     .limit(bindparam("count"))
 )
@@ -160,10 +160,12 @@ def list_after(
 
 
 def list_of_grantees(
-    connection: Connection, key_id: str, grantees: Sequence[str], *, limit: int
+    connection: Connection, key_id: str, grantees: Sequence[str], *, after: str, limit: int
 ) -> list[KmsGrant]:
-    """Return what a key's grants let any of some principals do."""
-    rows = connection.fetch_all(LIST_OF_GRANTEES, the_key=key_id, grantees=as_list(grantees), count=limit)
+    """Return what a key's grants let any of some principals do, by id, those that sort after `after`."""
+    rows = connection.fetch_all(
+        LIST_OF_GRANTEES, the_key=key_id, grantees=as_list(grantees), after=after, count=limit
+    )
     return [_grant(row) for row in rows]
 
 
