@@ -117,6 +117,17 @@ _KEPT = _POLICIES | {
     "value",
     "versionId",
 }
+_MAPS = frozenset(
+    {
+        "destinationEncryptionContext",
+        "encryptionContext",
+        "encryptionContextEquals",
+        "encryptionContextSubset",
+        "sourceEncryptionContext",
+    }
+)
+"""What callers give with keys of their own, whose letter case means something; all else names members."""
+
 _DEPTH = 3
 
 
@@ -157,12 +168,13 @@ def _is_kept(name: str, value: object) -> bool:
 def _bounded(name: str, value: object, depth: int = 0) -> object:
     match value:
         case str():
-            return clean(value, _POLICY_MAX_CHARACTERS) if name in _POLICIES else clean(value)
+            return clean(value, _POLICY_MAX_CHARACTERS) if depth == 0 and name in _POLICIES else clean(value)
         case list() if depth < _DEPTH:
             return [_bounded("", each, depth + 1) for each in cast("list[object]", value)[:ITEMS_MAX]]
         case dict() if depth < _DEPTH:
             members = list(cast("Mapping[str, object]", value).items())[:ITEMS_MAX]
-            return {clean(_name(key)): _bounded("", each, depth + 1) for key, each in members}
+            named = ((key if name in _MAPS else _name(key), each) for key, each in members)
+            return {clean(key): _bounded(key, each, depth + 1) for key, each in named}
         case bool() | int():
             return value
         case _:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from openecr.web.aws.audit import audited_call, kept_parameters
 from openecr.web.aws.model import load_service, read_published_model
 from openecr.web.aws.operations import ROWS
-from openecr.web.aws.shapes import BlobShape
+from openecr.web.aws.rows import Row
+from openecr.web.aws.shapes import BlobShape, ListShape, MapShape, Shape, StructureShape
 
 BODIES = {
     "policyDocument",
@@ -97,6 +98,52 @@ def test_names_are_cloudtrails_and_a_policy_that_is_too_long_is_left_out() -> No
         "policyArn": "arn:aws:iam::aws:policy/P",
     }
     assert kept_parameters({"PolicyDocument": "x" * 6_145}) == {}
+
+
+def test_keys_that_the_caller_has_chosen_keep_their_first_letter() -> None:
+    """An encryption context means what its letters say; only the names of members are CloudTrail's."""
+    context = {"Team": "Build", "stage": "Prod"}
+    kept = kept_parameters(
+        {
+            "EncryptionContext": context,
+            "SourceEncryptionContext": context,
+            "DestinationEncryptionContext": context,
+            "Constraints": {"EncryptionContextSubset": context, "EncryptionContextEquals": context},
+        }
+    )
+
+    assert kept == {
+        "encryptionContext": context,
+        "sourceEncryptionContext": context,
+        "destinationEncryptionContext": context,
+        "constraints": {"encryptionContextSubset": context, "encryptionContextEquals": context},
+    }
+
+
+def maps_in(shape: Shape, value: str = SECRET) -> tuple[Any, Any]:
+    """A value of a shape whose maps have keys with capitals, and what of it is kept."""
+    match shape:
+        case MapShape():
+            return {"Capital": value}, {"Capital": value}
+        case ListShape():
+            given, kept = maps_in(shape.member)
+            return [given], [kept]
+        case StructureShape():
+            members = {name: maps_in(each) for name, each in shape.members.items()}
+            return (
+                {name: given for name, (given, _) in members.items()},
+                {name[:1].lower() + name[1:]: kept for name, (_, kept) in members.items()},
+            )
+        case _:
+            return value, value
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.door)
+def test_in_no_operation_is_the_key_of_a_map_taken_for_the_name_of_a_member(row: Row) -> None:
+    for name, shape in row.model.input.members.items():
+        given, expected = maps_in(shape)
+        kept = kept_parameters({name: given})
+        assert kept in ({}, {name[:1].lower() + name[1:]: expected})
 
 
 @pytest.mark.parametrize(
