@@ -20,7 +20,7 @@ from openecr.application.rewrapping import STEP_ROWS, Rewrapping, RewrapReport, 
 from openecr.application.sessions import ROW_PURPOSE, Sessions, pack
 from openecr.application.uploads import FinishRules
 from openecr.domain.callers import RoleSession, Session
-from openecr.domain.errors import CannotStart
+from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.keys import ServerKeyRing, master_key_number
 from openecr.store import accounts, large_sessions
 from openecr.store.connections import Connection
@@ -34,6 +34,7 @@ from tests.keyed import keyed_blobs_of
 
 OLD, NEW = b"k" * MASTER_KEY_BYTES, b"n" * MASTER_KEY_BYTES
 BOTH, NEW_ALONE = MasterKeyRing({1: OLD, 2: NEW}), MasterKeyRing({2: NEW})
+OLD_SEALS = MasterKeyRing({1: OLD, 2: NEW}, sealing_number=1)
 ACCOUNT = "111111111111"
 BLOB_ROWS = Statement(select(BLOBS.c.digest, BLOBS.c.location, BLOBS.c.header))
 
@@ -69,7 +70,7 @@ def after_rotation(shelf: Shelf, keys: MasterKeyRing = BOTH) -> None:
 
 
 async def run(rewrapping: Rewrapping) -> RewrapReport:
-    report = rewrapping.resumed({})
+    report = await rewrapping.resumed({})
     while await rewrapping.step(report):
         pass
     return report
@@ -169,21 +170,62 @@ async def test_two_runs_at_a_time_seal_each_row_once(shelf: Shelf) -> None:
 async def test_a_run_goes_on_where_it_was_interrupted_and_begins_anew_for_another_key(shelf: Shelf) -> None:
     await add_sessions(shelf.database, shelf.keys, STEP_ROWS + 1)
     rewrapping = Rewrapping(database=shelf.database, keys=BOTH)
-    report = rewrapping.resumed({})
+    report = await rewrapping.resumed({})
     while report.rewrapped == 0:
         await rewrapping.step(report)
 
     payload = json.loads(json.dumps(asdict(report)))
-    resumed = rewrapping.resumed(payload)
+    resumed = await rewrapping.resumed(payload)
 
     assert (resumed, resumed.rewrapped) == (report, STEP_ROWS)
     while await rewrapping.step(resumed):
         pass
     assert resumed.rewrapped == STEP_ROWS + 2
-    back = Rewrapping(database=shelf.database, keys=MasterKeyRing({1: OLD, 2: NEW}, sealing_number=1))
-    assert back.resumed(payload) == RewrapReport(number=1)
+    back = Rewrapping(database=shelf.database, keys=OLD_SEALS)
+    await back.ask()
+    assert await back.resumed(payload) == RewrapReport(number=1, is_asked=True)
     assert (await run(back)).rewrapped == STEP_ROWS + 2
     assert totals(await back.count()) == {1: STEP_ROWS + 2}
+
+
+async def test_who_was_left_behind_with_an_older_key_seals_nothing_back_by_himself(shelf: Shelf) -> None:
+    """A worker, say, that still has the --sealing-key of a rotation that everybody else has ended."""
+    await add_sessions(shelf.database, shelf.keys, 2)
+    new, left_behind = (Rewrapping(database=shelf.database, keys=keys) for keys in (BOTH, OLD_SEALS))
+    await run(new)
+
+    report = await run(left_behind)
+
+    assert (report.number, report.rewrapped, report.unopened) == (1, 0, 0)
+    assert totals(await new.count()) == {2: 3}
+
+
+async def test_the_operators_word_counts_for_one_run_whoever_does_it(shelf: Shelf) -> None:
+    await add_sessions(shelf.database, shelf.keys, 2)
+    new, old = (Rewrapping(database=shelf.database, keys=keys) for keys in (BOTH, OLD_SEALS))
+    await new.ask()
+
+    report = await run(old)
+
+    assert (report.number, report.rewrapped) == (2, 3)
+    assert totals(await new.count()) == {2: 3}
+    await old.ask()
+    assert (await run(new)).rewrapped == 3
+    assert totals(await new.count()) == {1: 3}
+    assert (await run(new)).number == 2
+    assert (await run(old)).rewrapped == 0
+    assert totals(await new.count()) == {2: 3}
+
+
+async def test_who_lacks_the_key_that_was_asked_for_does_nothing(shelf: Shelf) -> None:
+    await add_sessions(shelf.database, shelf.keys, 2)
+    await Rewrapping(database=shelf.database, keys=BOTH).ask()
+
+    with pytest.raises(Unavailable) as raised:
+        await run(Rewrapping(database=shelf.database, keys=MasterKeyRing({1: OLD})))
+
+    assert raised.value.context == "master key 2, which is to seal, is not known here"
+    assert (await run(Rewrapping(database=shelf.database, keys=BOTH))).rewrapped == 3
 
 
 async def test_what_no_known_key_opens_is_told_and_left(shelf: Shelf) -> None:
@@ -205,7 +247,7 @@ async def test_clients_go_on_while_keys_change(shelf: Shelf) -> None:
     await shelf.uploads.append(shelf.grant, upload.id, chunks_of(b"in the middle"))
     old_server = shelf.uploads
     rewrapping = Rewrapping(database=shelf.database, keys=BOTH)
-    report = rewrapping.resumed({})
+    report = await rewrapping.resumed({})
 
     fresh = await accounts_of(shelf, BOTH).rotate_key(root.account_id)
     await rewrapping.step(report)

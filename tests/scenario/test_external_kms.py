@@ -263,7 +263,7 @@ def test_a_folder_of_master_keys_is_left_behind_for_an_external_kms(
         assert driver.server.parts.keys.numbers == (1, 2)
         assert driver.server.parts.keys.sealing_number == 2
         rewrapping = driver.server.parts.rewrapping
-        report = rewrapping.resumed({})
+        report = driver.call(rewrapping.resumed, {})
         while driver.call(rewrapping.step, report):
             pass
         assert report.rewrapped > 0

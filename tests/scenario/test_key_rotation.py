@@ -130,6 +130,17 @@ def test_a_master_key_is_rotated_and_the_old_one_thrown_away(server: RunningServ
     story.check()
 
     server.stop()
+    server.settings["OPENECR_SEALING_KEY"] = "1"
+    server.restart()
+    back = openecr(server, "keys", "rewrap")
+    assert back.stdout == (f"{before[1]} rows, {before[1]} sealed anew under master key 1, 0 unopened\n")
+    server.stop()
+    del server.settings["OPENECR_SEALING_KEY"]
+    server.restart()
+    assert openecr(server, "keys", "rewrap").returncode == 0
+    assert counts(server) == {1: 0, 2: before[1]}
+
+    server.stop()
     (keys / "master-000001.key").unlink()
     server.restart()
     story.check()

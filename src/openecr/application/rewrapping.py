@@ -1,7 +1,10 @@
-"""Sealing anew, under the master key that seals now, what the database holds under others. No blob is touched.
+"""Sealing anew, under the master key that seals, what the database holds under others. No blob is touched.
 
 Each row is replaced only where it still holds the bytes that were read, so it may be changed meanwhile, removed, or
 sealed by another run. Servers open either form: sealed bytes name their master key.
+
+By itself a run replaces what older keys have sealed, and nothing that a newer one has: a process that was forgotten
+with an older key to seal with would undo everybody else's rotation. Going back takes an operator's word.
 """
 
 from collections import Counter
@@ -21,6 +24,7 @@ from openecr.application.kms.materials import PURPOSE as MATERIAL_PURPOSE
 from openecr.application.kms.materials import associated_data as of_material
 from openecr.application.sessions import ROW_PURPOSE
 from openecr.domain.digests import Digest
+from openecr.domain.errors import Unavailable
 from openecr.domain.registries import RegistryId
 from openecr.ports.keys import ServerKeyRing, master_key_number
 from openecr.store import sealed_rows, server_state
@@ -71,9 +75,13 @@ KINDS = (
 
 @dataclass(slots=True, kw_only=True)
 class RewrapReport:
-    """What was done until now: `kind` and `after` say where it goes on; `number` is the master key that seals."""
+    """What was done until now: `kind` and `after` say where it goes on; `number` is the master key that seals.
+
+    `is_asked`: an operator has asked for the run, which may go back to an older key.
+    """
 
     number: int
+    is_asked: bool = False
     kind: int = 0
     after: list[str | int] = field(default_factory=list[str | int])
     looked: int = 0
@@ -89,20 +97,34 @@ class Rewrapping:
         self._database = database
         self._keys = keys
 
-    def resumed(self, payload: Mapping[str, object]) -> RewrapReport:
-        """Return the report to go on with: an interrupted one, or a new one where another key seals by now.
+    async def ask(self) -> None:
+        """Have the next run seal everything under the key that seals here. Raises Unavailable."""
+        number = str(self._keys.sealing_number)
+        await self._database.write(partial(server_state.put, name=server_state.REWRAP_UNDER, value=number))
 
-        Raises Unavailable while the ring is closed.
+    async def resumed(self, payload: Mapping[str, object]) -> RewrapReport:
+        """Return the report to go on with: an interrupted one, or a new one where another key is to seal by now.
+
+        Raises Unavailable while the ring is closed, and where it lacks the key that was asked for.
         """
-        number = self._keys.sealing_number
-        if payload and not payload.get("is_done") and payload.get("number") == number:
-            return msgspec.convert(payload, RewrapReport)
-        return RewrapReport(number=number)
+        asked = await self._database.read(partial(server_state.find, name=server_state.REWRAP_UNDER))
+        number = self._keys.sealing_number if asked is None else int(asked)
+        if number not in self._keys.numbers:
+            raise Unavailable(
+                message="The server's keys cannot be used at the moment. Try again later.",
+                context=f"master key {number}, which is to seal, is not known here",
+            )
+        fresh = RewrapReport(number=number, is_asked=asked is not None)
+        if not payload or payload.get("is_done") or payload.get("number") != number:
+            return fresh
+        report = msgspec.convert(payload, RewrapReport)
+        return report if report.is_asked == fresh.is_asked else fresh
 
     async def step(self, report: RewrapReport) -> bool:
         """Seal some rows anew; tell whether there may be more. Raises Unavailable."""
         if report.kind >= len(KINDS):
             await self._rewrap_proof(report)
+            await self._forget_word(report)
             return False
         kind = KINDS[report.kind]
         after = tuple(report.after) or kind.column.first
@@ -142,7 +164,7 @@ class Rewrapping:
     def _resealed(
         self, purpose: str, sealed: bytes, associated: bytes, report: RewrapReport, where: str
     ) -> bytes | None:
-        if master_key_number(sealed) == report.number:
+        if self._stays(master_key_number(sealed), report):
             return None
         try:
             plaintext = self._keys.unseal(purpose, sealed, associated=associated)
@@ -150,7 +172,12 @@ class Rewrapping:
             report.unopened += 1
             _LOG.error("sealed by no master key that is known here", row=where)
             return None
-        return self._keys.seal(purpose, plaintext, associated=associated)
+        return self._keys.seal_under(report.number, purpose, plaintext, associated=associated)
+
+    def _stays(self, sealed_under: int, report: RewrapReport) -> bool:
+        """Tell whether what a key has sealed is to stay so; what no known key has sealed is looked at, and told."""
+        is_newer = sealed_under > report.number and sealed_under in self._keys.numbers
+        return sealed_under == report.number or (is_newer and not report.is_asked)
 
     async def _rewrap_proof(self, report: RewrapReport) -> None:
         """Seal anew what each start proves its ring with."""
@@ -165,6 +192,16 @@ class Rewrapping:
             server_state.replace, name=server_state.KEY_RING_PROOF, value=fresh.hex(), seen=seen
         )
         report.rewrapped += await self._database.write(replace)
+
+    async def _forget_word(self, report: RewrapReport) -> None:
+        """It counts for one run. Another one that was given meanwhile stays."""
+
+        def unit(connection: Connection) -> None:
+            if server_state.find(connection, server_state.REWRAP_UNDER) == str(report.number):
+                server_state.remove(connection, server_state.REWRAP_UNDER)
+
+        if report.is_asked:
+            await self._database.write(unit)
 
     async def _find_proof(self) -> str | None:
         return await self._database.read(partial(server_state.find, name=server_state.KEY_RING_PROOF))

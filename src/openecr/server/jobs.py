@@ -164,7 +164,7 @@ def _rewrap(rewrapping: Rewrapping) -> Handler:
     """Go on where the last attempt was interrupted; what was done stays in the payload until the next run."""
 
     async def handle(run: Run) -> None:
-        report = rewrapping.resumed(run.payload)
+        report = await rewrapping.resumed(run.payload)
         more = True
         while more:
             more = await rewrapping.step(report)

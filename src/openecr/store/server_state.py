@@ -30,6 +30,9 @@ MASTER_KEY = "master_key_"
 MASTER_KEY_PROOF = "key_ring_proof_"
 """What the names of rows begin with that each start proves its master keys with, one by one; a number follows."""
 
+REWRAP_UNDER = "rewrap_under"
+"""The number of the master key under which an operator has asked to seal everything anew, until that is done."""
+
 COMPATIBILITY = "oldest_compatible_"
 """What the names of rows begin with that migrations of a PostgreSQL write."""
 

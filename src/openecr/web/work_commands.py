@@ -125,6 +125,8 @@ class WorkCommands:
             raise OperatorError(
                 message=f"no kind of work is called {unknown[0]}: there are {', '.join(known)}"
             )
+        if REWRAP_KEYS in kinds:
+            await self._rewrapping.ask()
         return await self._begun(kinds)
 
     async def _begun(self, kinds: Sequence[str]) -> dict[str, Any]:
