@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from openecr.adapters.keys import AwsKms, KmsOptions, TrustedKeyRing
+from openecr.application.master_keys import MasterKeys
 from openecr.domain.errors import CannotStart
 from tests.external_kms import ExternalKms, external_kms
-from tests.running import RunningServer, eventually, plain_environment, running_server
+from tests.running import REGION, RunningServer, eventually, plain_environment, running_server
 from tests.scenario.drivers import ACCOUNT, InProcessDriver, authorization, in_process_driver, variables
 from tests.scenario.images import Registry, SmallImage, digest_of
 from tests.scenario.kms_keys import refused
@@ -136,6 +138,47 @@ def test_a_key_that_is_disabled_closes_everything_and_opens_it_again(
         kms.client.enable_key(KeyId=key)
         site.look(seconds=5)
         assert site.statuses(urls) == {200}
+
+
+def test_a_master_key_that_was_never_open_here_closes_nothing(
+    kms: ExternalKms, storage: Flags, tmp_path: Path
+) -> None:
+    """A server with another key of the KMS has added one: those that are not told of that key yet go on without it."""
+    key, other = kms.make_key(), kms.make_key()
+    flags = {**storage, **kms.flags(key)}
+    with in_process_driver(tmp_path, flags=flags) as driver:
+        site = Site(driver)
+        urls = site.urls()
+        assert driver.call(_beside(driver, kms, other, key).add) == 2
+
+        site.look(seconds=5)
+
+        assert site.statuses(urls) == {200}
+        assert driver.server.parts.keys.numbers == (1,)
+        kms.client.disable_key(KeyId=key)
+        site.look(seconds=5)
+        assert site.statuses(urls) == {500, 503}
+        kms.client.enable_key(KeyId=key)
+        site.look(seconds=5)
+        assert site.statuses(urls) == {200}
+    with pytest.raises(CannotStart, match="IncorrectKeyException"), in_process_driver(tmp_path, flags=flags):
+        pass
+    with in_process_driver(tmp_path, flags={**storage, **kms.flags(key, other)}) as driver:
+        assert driver.server.parts.keys.numbers == (1, 2)
+
+
+def _beside(driver: InProcessDriver, kms: ExternalKms, *keys: str) -> MasterKeys:
+    """The master keys of the same database as another server sees them."""
+    clock = driver.server.clock
+    return MasterKeys(
+        database=driver.server.parts.scrubbing._database,
+        service=AwsKms(KmsOptions(key_ids=keys, endpoint=kms.server.url, region=REGION)),
+        ring=TrustedKeyRing(clock=clock),
+        clock=clock,
+        check_seconds=5,
+        trust_seconds=60,
+        older={},
+    )
 
 
 def test_a_kms_that_is_out_of_reach_is_trusted_for_a_while_and_no_longer(

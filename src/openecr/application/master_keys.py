@@ -2,7 +2,9 @@
 
 The KMS is asked when a server starts, and then at an interval, never for a request. A no closes the ring at once, a yes
 opens it, and no answer leaves it as it is for a stated time after the last yes. So a key that is disabled there is used
-here for no longer than the interval and one call take; where the KMS cannot be reached, for no longer than that time.
+here for no longer than the interval, the pause between two looks and the calls take; where the KMS cannot be reached,
+for no longer than that time. A no about a master key that was never open here says nothing about those that are:
+another server has added it under a key that this one is not told of yet.
 """
 
 import base64
@@ -14,7 +16,7 @@ import structlog
 
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.clock import Clock
-from openecr.ports.keys import KeyRefused, KeyService
+from openecr.ports.keys import KeyIsAnother, KeyRefused, KeyService
 from openecr.store import server_state
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -69,6 +71,7 @@ class MasterKeys:
         self._trust_seconds = trust_seconds
         self._older = dict(older)
         self._asked_at = 0
+        self._had = frozenset[int]()
         self._is_well = False
 
     async def start(self, *, may_create: bool) -> None:
@@ -155,7 +158,15 @@ class MasterKeys:
         for number, ciphertext in (await self._database.read(_list)).items():
             if number in self._older:
                 raise ValueError(f"master key {number} is both in the folder of old ones and with the KMS")
-            opened[number] = await self._service.decrypt(number, ciphertext)
+            try:
+                opened[number] = await self._service.decrypt(number, ciphertext)
+            except KeyIsAnother as error:
+                if not self._had or number in self._had:
+                    raise
+                _LOG.error(
+                    "a master key that others have added cannot be opened", number=number, reason=str(error)
+                )
+        self._had |= frozenset(opened)
         self._ring.open(opened, until=asked_at + self._trust_seconds * SECOND)
 
     async def _draw(self, number: int) -> bool:

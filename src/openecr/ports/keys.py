@@ -62,6 +62,10 @@ class KeyRefused(Exception):
     """An external KMS has said that a key may not be used: a definite no, which a retry does not change."""
 
 
+class KeyIsAnother(KeyRefused):
+    """What was to be opened was encrypted under another key than those that are named: the no is about it alone."""
+
+
 class NewMasterKey(NamedTuple):
     """A master key that an external KMS has drawn: in clear, for this process's memory, and as it is kept."""
 
@@ -77,5 +81,5 @@ class KeyService(Protocol):
         ...
 
     async def decrypt(self, number: int, ciphertext: bytes) -> bytes:
-        """Open the master key of a number. Raises KeyRefused, Unavailable."""
+        """Open the master key of a number. Raises KeyRefused, KeyIsAnother among them, and Unavailable."""
         ...

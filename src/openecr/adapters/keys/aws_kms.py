@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from openecr.adapters.keys.ring import MASTER_KEY_BYTES
 from openecr.domain.errors import Unavailable
-from openecr.ports.keys import KeyRefused, NewMasterKey
+from openecr.ports.keys import KeyIsAnother, KeyRefused, NewMasterKey
 
 T = TypeVar("T")
 
@@ -30,9 +30,6 @@ _PURPOSE = ("openecr:purpose", "master-key")
 _NUMBER = "openecr:master-key"
 _CONNECT_SECONDS = 5
 _SILENCE_SECONDS = 10
-_CALL_SECONDS = 15
-"""Whoever asks is answered in this time, whatever the thread does; that ends with its socket, soon after."""
-
 _BROKEN = 500
 _CONTEXT_MAX_CHARACTERS = 500
 _ANOTHER_KEY = "IncorrectKeyException"
@@ -60,13 +57,15 @@ _CLOCKS = ("Signature expired", "Signature not yet current")
 class KmsOptions:
     """Which keys, and the way to them. None is botocore's ordinary search: variables, files, the machine's role.
 
-    `key_ids` are ids, ARNs or aliases: the first draws master keys, all of them open.
+    `key_ids` are ids, ARNs or aliases: the first draws master keys, all of them open. Whoever asks is answered within
+    `call_seconds`, whatever the thread does; that ends with its socket, soon after.
     """
 
     key_ids: Sequence[str]
     endpoint: str | None = None
     region: str | None = None
     ca_file: Path | None = None
+    call_seconds: float = 15
 
 
 class AwsKms:
@@ -75,6 +74,7 @@ class AwsKms:
     def __init__(self, options: KmsOptions) -> None:
         """Raises ValueError where there is no region, say."""
         self._key_ids = tuple(options.key_ids)
+        self._call_seconds = options.call_seconds
         try:
             self._client = _client(options)
         except (BotoCoreError, ValueError) as error:
@@ -95,6 +95,7 @@ class AwsKms:
     async def decrypt(self, number: int, ciphertext: bytes) -> bytes:
         """Open the master key of a number, which one of our keys must have encrypted. Raises KeyRefused, Unavailable.
 
+        KeyIsAnother says of all our keys that none of them has.
         Without the key's name KMS would open what anybody encrypted under a key that we may use.
         """
         refused: KeyRefused | None = None
@@ -107,25 +108,21 @@ class AwsKms:
             )
             try:
                 return _master_key(await self._call(call))
-            except _AnotherKey as error:
+            except KeyIsAnother as error:
                 refused = error
         raise refused or KeyRefused("no key is named")
 
     async def _call(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 -- botocore makes answers at run time
         """Raises KeyRefused, Unavailable."""
         try:
-            async with asyncio.timeout(_CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 return await _in_a_thread(call)
         except TimeoutError as error:
-            raise _out_of_reach(f"no answer within {_CALL_SECONDS} s") from error
+            raise _out_of_reach(f"no answer within {self._call_seconds} s") from error
         except ClientError as error:
             raise _failure(error) from error
         except (BotoCoreError, HTTPError, OSError, ResponseParserError) as error:
             raise _out_of_reach(_told(error)) from error
-
-
-class _AnotherKey(KeyRefused):
-    """What was to be opened was encrypted under another key than the one that was named."""
 
 
 def _client(options: KmsOptions) -> Any:  # noqa: ANN401 -- botocore makes its clients at run time
@@ -164,7 +161,7 @@ def _failure(error: ClientError) -> Exception:
     is_clock = code == _SIGNATURE and str(told.get("Message", "")).startswith(_CLOCKS)
     if code in _PASSING or is_clock or status >= _BROKEN or status == 0:
         return _out_of_reach(_told(error))
-    return (_AnotherKey if code == _ANOTHER_KEY else KeyRefused)(_told(error))
+    return (KeyIsAnother if code == _ANOTHER_KEY else KeyRefused)(_told(error))
 
 
 def _told(error: Exception) -> str:
