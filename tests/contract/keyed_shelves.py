@@ -10,6 +10,7 @@ from openecr.adapters.ids import SystemIds
 from openecr.application.authorization import Authorizer
 from openecr.application.blobs import Blobs
 from openecr.application.data_keys import DataKeys
+from openecr.application.images import Images
 from openecr.application.keyed_blobs import KeyedBlobs
 from openecr.application.kms.kms import Kms
 from openecr.application.uploads import Uploads
@@ -19,7 +20,7 @@ from openecr.ports.ids import Ids
 from openecr.store import accounts
 from openecr.store.database import Database
 from openecr.store.statements import Statement
-from openecr.store.tables import BLOBS, LINKS, UPLOADS
+from openecr.store.tables import BLOBS, LINKS, MANIFESTS, UPLOADS
 from tests.contract.databases import Databases
 from tests.contract.galleries import REGISTRY, grant_for
 from tests.contract.shelves import LIMITS, Shelf
@@ -30,6 +31,8 @@ BLOBS_OF = Statement(
 SEALED_KEYS = [
     Statement(select(column)) for column in (BLOBS.c.sealed_key, LINKS.c.sealed_key, UPLOADS.c.sealed_key)
 ]
+
+MANIFEST_CONTENTS = Statement(select(MANIFESTS.c.content))
 
 
 class KeyedShelf(Shelf):
@@ -88,6 +91,17 @@ class KeyedShelf(Shelf):
             limits=LIMITS,
         )
 
+    def images_of_another_process(self) -> Images:
+        """Images that remember nothing of these."""
+        return Images(
+            database=self.database,
+            pull_times=self.pull_times,
+            check_space=self.store.check_space,
+            vaults=self._kms(self._ids()).vaults,
+            clock=self.clock,
+            limits=LIMITS,
+        )
+
     async def create(self, name: str, settings: RepositorySettings | None = None) -> Grant:
         """Make a repository under the key, which is made with the first one."""
         await self.database.write(
@@ -100,3 +114,7 @@ class KeyedShelf(Shelf):
         """Every sealed key that a blob, a link or an upload has now."""
         found: list[Any] = [row[0] for each in SEALED_KEYS for row in await self.rows(each)]
         return [bytes(key) for key in found if key is not None]
+
+    async def sealed_manifests(self) -> list[bytes]:
+        """Every manifest as its row has it."""
+        return [bytes(row[0]) for row in await self.rows(MANIFEST_CONTENTS)]
