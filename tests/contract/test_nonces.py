@@ -1,7 +1,8 @@
 """No nonce is ever used twice, whatever becomes of uploads: cut anywhere, interrupted, gone on with by another process,
 or written to by a connection whose session was taken.
 
-Two segments, or sealed keys, with one nonce are two things that were sealed with it: the same bytes, copied, are one.
+Two segments, sealed keys or manifests with one nonce are two things that were sealed with it: the same bytes, copied,
+are one.
 """
 
 import asyncio
@@ -10,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openecr.adapters.ids import SystemIds
+from openecr.application.images import PutRules
 from openecr.application.uploads import Uploads
 from openecr.domain.digests import Digest
 from openecr.domain.errors import InvalidLayerPart, UploadInterrupted
@@ -24,6 +27,8 @@ from tests.contract.databases import Databases
 from tests.contract.keyed_shelves import KeyedShelf
 from tests.contract.shelves import chunks_of, interrupted_after
 
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 ENVELOPE_NONCE = slice(1, 1 + NONCE_BYTES)
 STORED = SEGMENT_BYTES + OVERHEAD_BYTES
 PERIOD = bytes(range(251))
@@ -127,7 +132,24 @@ class Writer:
         found = await self.shelf.blobs.get(self.shelf.grant, blob.digest)
         assert await self.shelf.read(found) == self.content
         self.segments |= set(segments_of(self.stored(found.location), found.header))
-        self.sealed |= set(await self.shelf.sealed_keys())
+        await self.put_images(blob.digest)
+        self.sealed |= {*await self.shelf.sealed_keys(), *await self.shelf.sealed_manifests()}
+
+    async def put_images(self, digest: Digest) -> None:
+        """Push two images that are made of the blob, each through a process of its own."""
+        part = {"mediaType": OCI_CONFIG, "digest": str(digest), "size": len(self.content)}
+        for name in ("one", "other"):
+            content = msgspec.json.encode(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": OCI_MANIFEST,
+                    "config": part,
+                    "layers": [],
+                    "annotations": {"name": name},
+                }
+            )
+            images = self.shelf.images_of_another_process()
+            await images.put(self.shelf.grant, content, media_type=None, rules=PutRules.REGISTRY)
 
     def stored(self, location: str) -> bytes:
         path = self.shelf.files.path(location)
@@ -160,7 +182,7 @@ async def check(shelf: KeyedShelf, history: list[tuple[str, ...]]) -> None:
         sealed |= writer.sealed
     nonces = [segment[:NONCE_BYTES] for segment in written] + [key[ENVELOPE_NONCE] for key in sealed]
 
-    assert len(sealed) >= 4, "two keys of uploads, a blob's, and a link's"
+    assert len(sealed) >= 8, "two keys of uploads, a blob's, a link's, and two manifests of each repository"
     assert len(set(nonces)) == len(nonces), "a nonce was used twice"
 
 
