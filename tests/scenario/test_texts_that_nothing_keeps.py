@@ -1,5 +1,7 @@
 """The character NUL, which PostgreSQL keeps in no text, is bad input in each protocol's own words on every storage."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -48,6 +50,25 @@ def test_aws(
     with pytest.raises(ClientError) as refusal:
         getattr(client, operation)(**parameters)
     assert refusal.value.response["Error"]["Code"] == code
+
+
+@pytest.mark.parametrize("after", [_NUL, "\ud800"])
+def test_a_token_that_no_list_gave_is_bad_input(driver: Driver, after: str) -> None:
+    """Tokens are no secrets: whoever has read one can write another, which names a place that no list has."""
+    ecr = driver.client()
+    if not ecr.describe_repositories(maxResults=1).get("nextToken"):
+        ecr.create_repository(repositoryName="texts/other")
+    given = ecr.describe_repositories(maxResults=1)["nextToken"]
+    token = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
+    same, forged = (
+        base64.urlsafe_b64encode(json.dumps([*token[:-1], each]).encode()).decode().rstrip("=")
+        for each in (token[-1], after)
+    )
+    assert ecr.describe_repositories(maxResults=1, nextToken=same)["repositories"] != []
+
+    with pytest.raises(ClientError) as refusal:
+        ecr.describe_repositories(maxResults=1, nextToken=forged)
+    assert refusal.value.response["Error"]["Code"] == "InvalidParameterException"
 
 
 def test_registry(driver: Driver) -> None:
