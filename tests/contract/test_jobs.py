@@ -130,13 +130,62 @@ async def test_a_schedule_that_is_asked_for_while_it_runs_runs_again(database: D
     assert await complete(database, running, now=SECOND)
 
     (status,) = await listed(database)
-    assert (status.ended_at, status.payload) == (None, {"after": 7}), (
-        "the run that was asked for has not ended"
-    )
+    assert (status.ended_at, status.payload) == (None, {}), "the run that was asked for has not begun"
     (again,) = await claim(database, now=SECOND)
     assert await complete(database, again, now=2 * SECOND)
     (status,) = await listed(database)
     assert (status.ended_at, status.run_at) == (2 * SECOND, 12 * SECOND)
+
+
+async def interrupted(database: Database) -> ClaimedJob:
+    """A schedule that runs, and has come so far."""
+    await database.write(partial(jobs.ensure, schedules=[Schedule(kind="a", every_seconds=10)], now=0))
+    (running,) = await claim(database)
+    assert await database.write(
+        lambda connection: jobs.renew(connection, running, lease_until=LEASE, payload={"after": 7})
+    )
+    return running
+
+
+async def test_an_interrupted_schedule_that_is_asked_for_begins_at_its_beginning(database: Database) -> None:
+    running = await interrupted(database)
+    await put_off(database, running, run_at=SECOND)
+    assert [status.payload for status in await listed(database)] == [{"after": 7}]
+
+    await database.write(lambda connection: jobs.run_now(connection, ["a"], now=0))
+
+    assert [job.payload for job in await claim(database)] == [{}]
+
+
+async def test_what_is_done_once_and_asked_for_goes_on_where_it_was(database: Database) -> None:
+    await enqueue(database, key="x")
+    (job,) = await claim(database)
+    await put_off(database, job, run_at=5 * LEASE)
+
+    await database.write(lambda connection: jobs.run_now(connection, ["a"], now=1))
+
+    assert [job.payload for job in await claim(database, now=1)] == [{"of": "a"}]
+
+
+@pytest.mark.parametrize("end", ["its worker dies", "its worker stops", "it fails"])
+async def test_a_schedule_that_is_asked_for_while_it_runs_and_does_not_end_begins_at_its_beginning(
+    database: Database, end: str
+) -> None:
+    running = await interrupted(database)
+    await database.write(lambda connection: jobs.run_now(connection, ["a"], now=0))
+    assert await database.write(
+        lambda connection: jobs.renew(connection, running, lease_until=LEASE, payload={"after": 9})
+    )
+
+    if end == "its worker stops":
+        await database.write(lambda connection: jobs.release(connection, "one"))
+    elif end == "it fails":
+        await put_off(database, running, run_at=LEASE)
+
+    (again,) = await claim(database, now=LEASE, worker="two")
+    assert again.payload == {}
+    assert await complete(database, again, now=2 * LEASE)
+    assert [status.ended_at for status in await listed(database)] == [2 * LEASE]
 
 
 async def test_what_is_asked_for_runs_as_if_it_had_not_failed(database: Database) -> None:

@@ -53,6 +53,7 @@ _RUNNING = _J.state == literal_column("'running'")
 _OPEN = text("state IN ('ready', 'running') AND unique_key IS NOT NULL")
 _IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _RUNNING)
 _IS_AS_CLAIMED = _J.run_at == bindparam("held_run_at", type_=BIG)
+_EMPTY = literal_column("'{}'", Text())
 _FREE = {"worker": None, "lease_until": None}
 _NEW_RUN_AT = bindparam("new_run_at", type_=BIG)
 _ENDED_AT = bindparam("new_ended_at", type_=BIG)
@@ -109,10 +110,7 @@ RENEW = Statement(
     .values(
         lease_until=bindparam("new_lease_until"),
         # Where it is to be done once more, the payload is the next run's already.
-        payload=case(
-            (or_(_J.every_seconds.is_not(None), _IS_AS_CLAIMED), bindparam("new_payload", type_=Text())),
-            else_=_J.payload,
-        ),
+        payload=case((_IS_AS_CLAIMED, bindparam("new_payload", type_=Text())), else_=_J.payload),
     )
 )
 REMOVE = Statement(delete(JOBS).where(_IS_HELD, _IS_AS_CLAIMED, _J.every_seconds.is_(None)))
@@ -190,12 +188,18 @@ CANCEL = Statement(delete(JOBS).where(_J.id == bindparam("job_id"), _J.every_sec
 RUN_NOW = Statement(
     update(JOBS)
     .where(is_one_of(_J.kind, "kinds"), _READY)
-    .values(run_at=case((_J.run_at > _NEW_RUN_AT, _NEW_RUN_AT), else_=_J.run_at), attempts=0, last_error=None)
+    .values(
+        run_at=case((_J.run_at > _NEW_RUN_AT, _NEW_RUN_AT), else_=_J.run_at),
+        attempts=0,
+        last_error=None,
+        # How far an interrupted schedule came is no part of the run that is asked for.
+        payload=case((_J.every_seconds.is_(None), _J.payload), else_=_EMPTY),
+    )
 )
 SCHEDULE_AGAIN = Statement(
     update(JOBS)
     .where(is_one_of(_J.kind, "kinds"), _RUNNING, _J.every_seconds.is_not(None))
-    .values(run_at=_ANOTHER_RUN_AT, last_error=None)
+    .values(run_at=_ANOTHER_RUN_AT, payload=_EMPTY, last_error=None)
 )
 ENQUEUE_AGAIN = Statement(
     update(JOBS)
@@ -416,7 +420,10 @@ def cancel(connection: Connection, job_id: int) -> bool:
 
 
 def run_now(connection: Connection, kinds: Iterable[str], *, now: int) -> None:
-    """Let what waits run at once, as if it had not failed, and what begins again and again and runs, once more."""
+    """Let what waits run at once, as if it had not failed, and what begins again and again and runs, once more.
+
+    What begins again and again begins at its beginning, wherever its last run was interrupted.
+    """
     asked = as_list(sorted(kinds))
     connection.execute(RUN_NOW, kinds=asked, new_run_at=now)
     connection.execute(SCHEDULE_AGAIN, kinds=asked, new_run_at=now)
