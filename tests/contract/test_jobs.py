@@ -9,7 +9,15 @@ from sqlalchemy.util import await_only
 
 from openecr.application.jobs import Jobs
 from openecr.domain.errors import OperatorError
-from openecr.domain.jobs import ClaimedJob, JobState, JobStatus, Schedule
+from openecr.domain.jobs import (
+    ATTEMPTS_MAX,
+    LONGEST_PAUSE_SECONDS,
+    ClaimedJob,
+    JobState,
+    JobStatus,
+    Schedule,
+    is_given_up,
+)
 from openecr.store import jobs
 from openecr.store.connections import Connection
 from openecr.store.database import Database
@@ -318,6 +326,41 @@ async def test_who_asks_for_what_runs_after_a_failure_is_not_told_of_that(databa
     assert [status.last_error for status in await listed(database)] == [None]
 
 
+def is_last(job: ClaimedJob) -> bool:
+    return is_given_up(job.attempts, job.every_seconds)
+
+
+@pytest.mark.parametrize("end", ["it fails", "its worker dies", "its worker stops"])
+async def test_what_is_enqueued_during_the_last_attempt_is_not_buried_with_it(
+    database: Database, end: str
+) -> None:
+    await enqueue(database, key="x")
+    (job,) = await claim(database)
+    while not is_last(job):
+        await put_off(database, job, run_at=0)
+        (job,) = await claim(database)
+    assert not await database.write(
+        partial(jobs.enqueue, kind="a", now=0, payload={"number": 2}, unique_key="x")
+    )
+
+    if end == "it fails":
+        assert await put_off(database, job, run_at=0, is_dead=True)
+    elif end == "its worker stops":
+        await database.write(lambda connection: jobs.release(connection, "one"))
+
+    (again,) = await claim(database, now=LEASE)
+    assert again.payload == {"number": 2}
+    assert again.attempts == (1 if end == "its worker stops" else 2)
+    tried = 1
+    while not is_last(again):
+        await put_off(database, again, run_at=0)
+        (again,) = await claim(database, now=LEASE)
+        tried += 1
+    assert tried >= ATTEMPTS_MAX - 1
+    await put_off(database, again, run_at=0, is_dead=True)
+    assert [status.state for status in await listed(database)] == [JobState.DEAD]
+
+
 async def test_what_is_dead_waits_for_an_operator(database: Database) -> None:
     await enqueue(database, key="x")
     (job,) = await claim(database)
@@ -404,6 +447,54 @@ async def test_an_interval_that_is_shortened_while_it_runs_counts_from_its_end(d
     assert await complete(database, job, now=5 * SECOND)
 
     assert [status.run_at for status in await listed(database)] == [15 * SECOND]
+
+
+FAR = 365 * 24 * 3600 * SECOND
+
+
+async def test_what_a_clock_far_ahead_has_left_is_brought_back(database: Database) -> None:
+    await enqueue(database, "b", now=FAR)
+    schedules = [Schedule(kind="a", every_seconds=10)]
+    await database.write(partial(jobs.ensure, schedules=schedules, now=0))
+    (held,) = await claim(database, now=FAR, free={"a": 1})
+    assert await claim(database, now=LEASE) == []
+
+    await database.write(partial(jobs.bring_back, now=0, lease_until=LEASE))
+
+    assert await claim(database, now=LEASE - 1) == [], "a live holder renews it before"
+    assert [job.id for job in await claim(database, now=LEASE)] == [held.id]
+    longest = round(LONGEST_PAUSE_SECONDS * SECOND)
+    assert await claim(database, now=longest - 1, free={"b": 1}) == []
+    assert len(await claim(database, now=longest, free={"b": 1})) == 1
+
+
+async def test_what_no_clock_has_moved_stays_where_it_is(database: Database) -> None:
+    await enqueue(database)
+    await enqueue(database)
+    (held, failed) = await claim(database, now=SECOND)
+    rests_until = round(LONGEST_PAUSE_SECONDS * SECOND) - 1
+    assert await put_off(database, failed, run_at=rests_until)
+    schedules = [Schedule(kind="b", every_seconds=10 * FAR // SECOND, first_seconds=10 * FAR // SECOND)]
+    await database.write(partial(jobs.ensure, schedules=schedules, now=0))
+    before = await listed(database)
+
+    await database.write(partial(jobs.bring_back, now=0, lease_until=SECOND + LEASE))
+
+    assert await listed(database) == before
+    assert await complete(database, held)
+
+
+async def test_a_worker_that_starts_brings_back_a_lease_of_a_clock_far_ahead(database: Database) -> None:
+    await enqueue(database)
+    ahead, right = MovableClock(FAR), MovableClock(0)
+    assert await Jobs(database=database, clock=ahead).claim(KINDS, worker="killed")
+    starting = Jobs(database=database, clock=right)
+
+    await starting.ensure([], is_alone=False)
+
+    assert await starting.claim(KINDS, worker="two") == []
+    right.move(seconds=starting.lease_seconds)
+    assert len(await starting.claim(KINDS, worker="two")) == 1
 
 
 PLANNED: dict[str, tuple[Statement, dict[str, Any], str]] = {

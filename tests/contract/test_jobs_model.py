@@ -40,6 +40,7 @@ STEPS = st.lists(
         st.tuples(st.sampled_from(["retry", "cancel"]), st.just(None), st.integers(0, 20)),
         st.tuples(st.just("run now"), st.sampled_from(sorted(FREE)), st.just(None)),
         st.tuples(st.just("ensure"), st.sampled_from(sorted(FREE)), st.integers(0, 2)),
+        st.tuples(st.just("bring back"), st.just(None), st.integers(0, LEASE)),
         st.tuples(st.just("release all"), st.just(None), st.just(None)),
     ),
     max_size=40,
@@ -151,6 +152,7 @@ async def _step(
                 model.rows[await _newest(database)] = Row(kind=kind, key=key, run_at=model.now)
             else:
                 like.ask_again(model.now)
+                like.attempts = 1 if like.state is JobState.RUNNING else like.attempts
         case "claim", str() as worker, int() as limit:
             await _claim(database, model, claimed, worker, limit)
         case "wait", int() as count, _:
@@ -160,7 +162,7 @@ async def _step(
             for row in model.rows.values():
                 if row.state is JobState.RUNNING and row.worker == worker:
                     row.state, row.attempts = JobState.READY, row.attempts - 1
-        case (("retry" | "cancel" | "run now" | "ensure" | "release all"), _, _):
+        case (("retry" | "cancel" | "run now" | "ensure" | "release all" | "bring back"), _, _):
             await _operate(database, model, step, first, second)
         case _, int() as number, _ if claimed:
             await _end(database, model, step, claimed[number % len(claimed)])
@@ -179,6 +181,10 @@ async def _operate(database: Database, model: Model, step: str, first: object, s
             await _run_now(database, model, kind)
         case "ensure", str() as kind, int() as seconds:
             await _ensure(database, model, Schedule(kind=kind, every_seconds=seconds))
+        case "bring back", _, int() as seconds:
+            await database.write(partial(jobs.bring_back, now=model.now, lease_until=model.now + seconds))
+            for row in model.rows.values():
+                row.until = min(row.until, model.now + seconds)
         case "release all", _, _:
             await database.write(partial(jobs.release_all, now=model.now))
             for row in model.rows.values():
@@ -290,8 +296,13 @@ async def _end(database: Database, model: Model, step: str, job: ClaimedJob) -> 
         )
         assert put_off == holds
         if holds:
-            model.rows[job.id].state = JobState.DEAD if is_dead else JobState.READY
-            model.rows[job.id].run_at = now + 3
+            row = model.rows[job.id]
+            is_dead = is_dead and not row.is_asked_for
+            row.state, row.run_at, row.is_asked_for = (
+                JobState.DEAD if is_dead else JobState.READY,
+                now + 3,
+                False,
+            )
 
 
 async def _compare(database: Database, model: Model) -> None:

@@ -28,10 +28,14 @@ class Jobs:
     # --- workers ---
 
     async def ensure(self, schedules: Sequence[Schedule], *, is_alone: bool) -> None:
-        """Make what is done again and again. `is_alone`: whoever held anything is dead."""
-        now = self._clock.now()
+        """Make what is done again and again, and bring back what a wrong clock has put off.
+
+        `is_alone`: whoever held anything is dead.
+        """
+        now, lease_until = self._clock.now(), self._lease_until()
         if is_alone:
             await self._database.write(partial(jobs.release_all, now=now))
+        await self._database.write(partial(jobs.bring_back, now=now, lease_until=lease_until))
         await self._database.write(lambda connection: jobs.ensure(connection, schedules, now=now))
 
     async def claim(self, free: Mapping[str, int], *, worker: str) -> list[ClaimedJob]:

@@ -10,7 +10,9 @@ ATTEMPTS_MAX = 10
 TAKEN_OVER_AT_ONCE = 2
 """So many attempts may end with the death of their worker before the job rests: it may be what kills them."""
 
-_BACK_OFF_MAX_SECONDS = 3600
+LONGEST_PAUSE_SECONDS = 3600
+"""No job rests for longer after a failure."""
+
 _INTERVALS_MAX = 4
 """A schedule that failed rests for so many of its intervals at most: what it needs may soon be back."""
 
@@ -67,10 +69,10 @@ class Schedule:
 
 def pause_seconds(attempts: int, every_seconds: int | None) -> float:
     """Return how long a job rests that failed so often in succession: twice as long each time, up to a bound."""
-    bound = _BACK_OFF_MAX_SECONDS
+    bound = LONGEST_PAUSE_SECONDS
     if every_seconds is not None:
         bound = min(bound, max(every_seconds * _INTERVALS_MAX, 1))
-    return min(2.0 ** min(attempts, _BACK_OFF_MAX_SECONDS.bit_length()), bound)
+    return min(2.0 ** min(attempts, LONGEST_PAUSE_SECONDS.bit_length()), bound)
 
 
 def is_given_up(attempts: int, every_seconds: int | None) -> bool:

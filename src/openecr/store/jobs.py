@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Text, and_, bindparam, case, delete, func, literal_column, or_, select, text, update
 
 from openecr.domain.jobs import (
+    LONGEST_PAUSE_SECONDS,
     TAKEN_OVER_AT_ONCE,
     ClaimedJob,
     JobState,
@@ -54,6 +55,7 @@ _OPEN = text("state IN ('ready', 'running') AND unique_key IS NOT NULL")
 _IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _RUNNING)
 _IS_AS_CLAIMED = _J.run_at == bindparam("held_run_at", type_=BIG)
 _EMPTY = literal_column("'{}'", Text())
+_READY_AGAIN = literal_column("'ready'", Text())
 _FREE = {"worker": None, "lease_until": None}
 _NEW_RUN_AT = bindparam("new_run_at", type_=BIG)
 _ENDED_AT = bindparam("new_ended_at", type_=BIG)
@@ -70,6 +72,14 @@ BRING_FORWARD = Statement(
     update(JOBS)
     .where(_J.kind == bindparam("the_kind"), _J.unique_key == SCHEDULE_KEY, _READY, _J.run_at > _NEW_RUN_AT)
     .values(run_at=_NEW_RUN_AT)
+)
+BRING_LEASES_BACK = Statement(
+    update(JOBS)
+    .where(_RUNNING, _J.lease_until > bindparam("new_lease_until", type_=BIG))
+    .values(lease_until=bindparam("new_lease_until", type_=BIG))
+)
+BRING_ONCE_FORWARD = Statement(
+    update(JOBS).where(_READY, _J.every_seconds.is_(None), _J.run_at > _NEW_RUN_AT).values(run_at=_NEW_RUN_AT)
 )
 IS_READY = Statement(select(_J.id).where(_READY, _J.run_at <= _NOW, is_one_of(_J.kind, "kinds")).limit(1))
 IS_LAPSED = Statement(
@@ -135,7 +145,8 @@ PUT_OFF = Statement(
     update(JOBS)
     .where(_IS_HELD)
     .values(
-        state=bindparam("new_state"),
+        # Who asked for one more run has attempts of its own, also where this was the last one.
+        state=case((_IS_AS_CLAIMED, bindparam("new_state", type_=Text())), else_=_READY_AGAIN),
         run_at=bindparam("new_run_at"),
         last_error=bindparam("new_error"),
         **_FREE,
@@ -204,7 +215,8 @@ SCHEDULE_AGAIN = Statement(
 ENQUEUE_AGAIN = Statement(
     update(JOBS)
     .where(_J.kind == bindparam("the_kind"), _J.unique_key == bindparam("the_key"), _RUNNING)
-    .values(run_at=_ANOTHER_RUN_AT, payload=bindparam("new_payload"), last_error=None)
+    # The attempt that is on its way counts as the first at the new cause: its worker may still die of it.
+    .values(run_at=_ANOTHER_RUN_AT, attempts=1, payload=bindparam("new_payload"), last_error=None)
 )
 
 
@@ -263,6 +275,15 @@ def ensure(connection: Connection, schedules: Iterable[Schedule], *, now: int) -
         connection.execute(BRING_FORWARD, the_kind=schedule.kind, new_run_at=now + longest * SECOND)
 
 
+def bring_back(connection: Connection, *, now: int, lease_until: int) -> None:
+    """End what a clock far ahead has left: leases after `lease_until`, and rests that no failure makes so long.
+
+    Whoever is alive and holds a job renews its lease before.
+    """
+    connection.execute(BRING_LEASES_BACK, new_lease_until=lease_until)
+    connection.execute(BRING_ONCE_FORWARD, new_run_at=now + LONGEST_PAUSE_SECONDS * SECOND)
+
+
 def is_due(connection: Connection, kinds: Iterable[str], *, now: int) -> bool:
     """Tell whether there may be something to claim of some kinds: cheap, and asked often."""
     asked = as_list(sorted(kinds))
@@ -319,13 +340,19 @@ def _take(connection: Connection, row: Row, *, worker: str, lease_until: int) ->
 
 def _rest(connection: Connection, row: Row, *, now: int) -> bool:
     """Put off what has ended with its worker's death too often; False where it may be taken over at once."""
-    job_id, _, _, attempts, token, _, every_seconds = row
+    job_id, _, _, attempts, token, held_run_at, every_seconds = row
     if attempts <= TAKEN_OVER_AT_ONCE:
         return False
     state = JobState.DEAD if is_given_up(attempts, every_seconds) else JobState.READY
     run_at = now + round(pause_seconds(attempts, every_seconds) * SECOND)
     connection.execute(
-        PUT_OFF, job_id=job_id, held=token, new_state=state.value, new_run_at=run_at, new_error=DIED
+        PUT_OFF,
+        job_id=job_id,
+        held=token,
+        held_run_at=held_run_at,
+        new_state=state.value,
+        new_run_at=run_at,
+        new_error=DIED,
     )
     return True
 
@@ -362,13 +389,17 @@ def _end(connection: Connection, job: ClaimedJob, *, now: int) -> bool:
 
 
 def put_off(connection: Connection, job: ClaimedJob, *, run_at: int, error: str, is_dead: bool) -> bool:
-    """End a job that failed, to be tried again, or not; False where it is lost."""
+    """End a job that failed, to be tried again, or not; False where it is lost.
+
+    Where one more run was asked for meanwhile, it is tried again in any case.
+    """
     state = JobState.DEAD if is_dead else JobState.READY
     return (
         connection.execute(
             PUT_OFF,
             job_id=job.id,
             held=job.token,
+            held_run_at=job.run_at,
             new_state=state.value,
             new_run_at=run_at,
             new_error=error,
