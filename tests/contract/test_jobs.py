@@ -503,6 +503,7 @@ PLANNED: dict[str, tuple[Statement, dict[str, Any], str]] = {
     "LIST_READY": (jobs.LIST_READY, {"now": 1, "the_kind": "a", "limit": 9}, "ix_jobs_ready_of_kind"),
     "LIST_LAPSED": (jobs.LIST_LAPSED, {"now": 1, "kinds": '["a"]', "limit": 9}, "ix_jobs_running"),
     "COUNT_RUNNING": (jobs.COUNT_RUNNING, {"now": 1}, "ix_jobs_running"),
+    "LIST_RUNNING_OF_KINDS": (jobs.LIST_RUNNING_OF_KINDS, {"kinds": '["a"]'}, "ix_jobs_running"),
     "LIST_WATCHED": (jobs.LIST_WATCHED, {"kinds": '["a"]'}, "uq_jobs_open"),
 }
 
@@ -522,6 +523,27 @@ async def test_what_workers_ask_is_found_through_an_index(database: Database, na
         return "\n".join(row[0] for row in plan)
 
     assert index in await database.write(explain)
+
+
+async def test_work_on_any_job_of_a_kind_is_seen(database: Database) -> None:
+    watched = Jobs(database=database, clock=MovableClock(0))
+    await enqueue(database, key="x")
+    await enqueue(database, "b", key="x")
+    seen = [(await watched.watch(["a"])).holds]
+
+    (job,) = await claim(database, free={"a": 1})
+    seen.append((await watched.watch(["a"])).holds)
+    assert await database.write(
+        lambda connection: jobs.renew(connection, job, lease_until=2 * LEASE, payload={})
+    )
+    seen.append((await watched.watch(["a"])).holds)
+    (taken,) = await claim(database, now=2 * LEASE, free={"a": 1})
+    seen.append((await watched.watch(["a"])).holds)
+    await claim(database, now=2 * LEASE, free={"b": 1})
+
+    job_id = taken.id
+    assert seen == [[], [(job_id, 1, LEASE)], [(job_id, 1, 2 * LEASE)], [(job_id, 2, 3 * LEASE)]]
+    assert (await watched.watch(["a"])).holds == seen[-1], "that is another kind"
 
 
 async def test_a_worker_that_stops_gives_its_jobs_back_untried(database: Database) -> None:

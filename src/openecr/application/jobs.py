@@ -1,6 +1,7 @@
 """Background work as workers and operators see it. What enqueues does so in its own transaction, by the store."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from openecr.domain.errors import OperatorError
@@ -14,6 +15,18 @@ SECOND = 1_000_000
 ERROR_MAX_CHARACTERS = 500
 CLAIM_MAX_JOBS = 10
 LIST_MAX_JOBS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """How work stands that somebody waits for.
+
+    `jobs` are the schedules, and what an operator has asked for that is not done; `holds` change whenever somebody
+    works on any job of the same kinds, behind which those may have to wait.
+    """
+
+    jobs: Sequence[JobStatus]
+    holds: Sequence[tuple[int, int, int]]
 
 
 class Jobs:
@@ -89,10 +102,14 @@ class Jobs:
             partial(jobs.list_after, after=after, limit=LIST_MAX_JOBS, state=state)
         )
 
-    async def watch(self, kinds: Iterable[str]) -> Sequence[JobStatus]:
-        """Return the schedules of some kinds, and what an operator has asked for that is not done."""
+    async def watch(self, kinds: Iterable[str]) -> Watched:
+        """Return how the schedules of some kinds stand, and what an operator has asked for."""
         wanted = tuple(kinds)
-        return await self._database.scan(partial(jobs.list_watched, kinds=wanted))
+        return await self._database.scan(
+            lambda connection: Watched(
+                jobs=jobs.list_watched(connection, wanted), holds=jobs.list_holds(connection, wanted)
+            )
+        )
 
     async def enqueue(self, kind: str) -> None:
         """Add a job for an operator, or let the one that is there do it."""

@@ -216,11 +216,15 @@ def _follow(
     *,
     until: Callable[[Mapping[str, dict[str, Any]]], bool],
 ) -> Mapping[str, dict[str, Any]]:
-    """Look at jobs until they stand as wanted. Whoever works on one renews its lease, or has it end."""
-    seen: Mapping[str, dict[str, Any]] = {}
+    """Look at jobs until they stand as wanted. Whoever works on one renews its lease, or has it end.
+
+    So does whoever works on another job of the kind, which may have to end before.
+    """
+    seen: dict[str, Any] = {}
     seen_at = time.monotonic()
     while True:
-        found = {job["kind"]: job for job in ask_work(data, "watch", kinds=kinds)["jobs"]}
+        watched = ask_work(data, "watch", kinds=kinds)
+        found = {job["kind"]: job for job in watched["jobs"]}
         if until(found):
             return found
         for kind, job in found.items():
@@ -228,8 +232,8 @@ def _follow(
                 raise OperatorError(
                     message=f"{kind} has failed: {job['last_error']} (it is tried again at {_instant(job['run_at'])})"
                 )
-        if found != seen:
-            seen, seen_at = found, time.monotonic()
+        if watched != seen:
+            seen, seen_at = watched, time.monotonic()
         elif time.monotonic() - seen_at > patience_seconds:
             raise OperatorError(
                 message=f"nobody has worked on {', '.join(found)} for {patience_seconds:.0f} seconds: "

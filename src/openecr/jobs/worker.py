@@ -19,7 +19,7 @@ from openecr.store.database import DatabaseFailed
 _LOG = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_RENEWALS = 3
+RENEWALS = 3
 """So often in the time of a lease it is renewed."""
 
 _RELEASE_SECONDS = 5.0
@@ -173,7 +173,7 @@ class Worker:
 
     async def _hold(self, run: Run, scope: anyio.CancelScope) -> None:
         while True:
-            await asyncio.sleep(self._jobs.lease_seconds / _RENEWALS)
+            await asyncio.sleep(self._jobs.lease_seconds / RENEWALS)
             # On its way it cannot be stopped: whoever goes on while it is would be overtaken by it.
             with anyio.move_on_after(_RELEASE_SECONDS, shield=True):
                 try:

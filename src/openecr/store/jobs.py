@@ -187,6 +187,12 @@ LIST_WATCHED = Statement(
         _OPEN,
     )
 )
+LIST_RUNNING_OF_KINDS = Statement(
+    select(_J.id, _J.token, _J.lease_until)
+    .where(_RUNNING, is_one_of(_J.kind, "kinds"))
+    .order_by(_J.lease_until, _J.id)
+    .limit(_HELD_MAX)
+)
 LIST_SCHEDULED_KINDS = Statement(
     select(_J.kind).where(_J.unique_key == SCHEDULE_KEY, _J.every_seconds.is_not(None)).order_by(_J.kind)
 )
@@ -433,6 +439,12 @@ def list_after(
 def list_watched(connection: Connection, kinds: Iterable[str]) -> Sequence[JobStatus]:
     """Return the schedules of some kinds, and what an operator has asked for that is not done."""
     return [_status(row) for row in connection.fetch_all(LIST_WATCHED, kinds=as_list(sorted(kinds)))]
+
+
+def list_holds(connection: Connection, kinds: Iterable[str]) -> Sequence[tuple[int, int, int]]:
+    """Return what runs of some kinds: id, token and the lease's end, which changes while somebody works on it."""
+    rows = connection.fetch_all(LIST_RUNNING_OF_KINDS, kinds=as_list(sorted(kinds)))
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def list_scheduled_kinds(connection: Connection) -> Sequence[str]:

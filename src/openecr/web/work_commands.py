@@ -48,10 +48,12 @@ class WorkCommands:
         rewrapping: Rewrapping,
         keys: ServerKeyRing,
         add_key: Callable[[], Awaitable[dict[str, Any]]],
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         """`kinds` of jobs are those that are done here: an earlier start, of other settings, may have left others.
 
-        `add_key` makes the next master key, and says which.
+        `add_key` makes the next master key, and says which. `patience_seconds` more than a lease it may take until
+        somebody works on what is due.
         """
         self._jobs = jobs
         self._kinds = frozenset(kinds)
@@ -59,6 +61,7 @@ class WorkCommands:
         self._rewrapping = rewrapping
         self._keys = keys
         self._add_key = add_key
+        self._patience_seconds = jobs.lease_seconds + patience_seconds
 
     async def obey(self, command: WorkCommand) -> dict[str, Any]:
         """Do it, and return what is told. Raises OperatorError."""
@@ -66,7 +69,8 @@ class WorkCommands:
             case "list":
                 return {"jobs": await self._list(command)}
             case "watch":
-                return {"jobs": [_told(status) for status in await self._jobs.watch(command.kinds)]}
+                watched = await self._jobs.watch(command.kinds)
+                return {"jobs": [_told(status) for status in watched.jobs], "holds": watched.holds}
             case "retry":
                 await self._jobs.retry(command.job)
             case "cancel":
@@ -134,7 +138,7 @@ class WorkCommands:
         before = await self._jobs.run_now(kinds)
         return {
             "jobs": [_told(status) for status in before],
-            "patience_seconds": self._jobs.lease_seconds + _PATIENCE_SECONDS,
+            "patience_seconds": self._patience_seconds,
         }
 
 

@@ -1,7 +1,8 @@
 """What failed for good is seen by the operator, and tried again at the operator's word."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from openecr.application.jobs import Jobs
 from openecr.application.limits import Limits
 from openecr.application.rewrapping import Rewrapping
 from openecr.cli.main import cli
-from openecr.domain.jobs import ATTEMPTS_MAX
-from openecr.jobs.worker import Kind, Run, Worker
+from openecr.domain.jobs import ATTEMPTS_MAX, ClaimedJob
+from openecr.jobs.worker import RENEWALS, Kind, Run, Worker
 from openecr.store import jobs as rows
+from openecr.store.database import Database
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.sqlite import SqliteDatabase
 from openecr.testing.clocks import MovableClock
@@ -43,15 +45,16 @@ async def no_key() -> dict[str, Any]:
 class Place:
     """A database with a control socket, whose background work has a clock of its own."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, kinds: tuple[str, ...] = ()) -> None:
         self.data = data
+        self.kinds = kinds
         migrate_sqlite(data / "metadata.sqlite", data / "activity.sqlite")
         self.failures: list[BaseException] = []
         self.database = SqliteDatabase(data / "metadata.sqlite", on_failure=self.failures.append)
         self.clock = MovableClock(SystemClock().now())
-        self.jobs = Jobs(database=self.database, clock=self.clock, lease_seconds=10**9)
+        self.jobs: Jobs = Jobs(database=self.database, clock=self.clock, lease_seconds=10**9)
 
-    def control(self) -> ControlServer:
+    def control(self, *, patience_seconds: float = PATIENCE_SECONDS) -> ControlServer:
         database, clock = self.database, SystemClock()
         lookup = AuditLookup(metadata=database, activity=database)
         keys = MasterKeyRing({1: bytes(32)})
@@ -70,7 +73,7 @@ class Place:
             ),
             work=WorkCommands(
                 jobs=self.jobs,
-                kinds=frozenset[str](),
+                kinds=self.kinds,
                 collection=Collection(
                     database=database,
                     activity=database,
@@ -81,6 +84,7 @@ class Place:
                 rewrapping=Rewrapping(database=database, keys=keys),
                 keys=keys,
                 add_key=no_key,
+                patience_seconds=patience_seconds,
             ),
             status=dict,
         )
@@ -151,6 +155,49 @@ async def test_the_dead_come_first_in_a_long_list(place: Place) -> None:
     listed = await place.listed()
     assert (listed[0]["kind"], listed[0]["payload"]) == ("few", None)
     assert len({str(job["id"]) for job in listed}) == len(listed) == 451
+
+
+class CountedJobs(Jobs):
+    """Jobs that tell when leases were renewed for far longer than anybody has patience."""
+
+    def __init__(self, *, database: Database, lease_seconds: float) -> None:
+        super().__init__(database=database, clock=SystemClock(), lease_seconds=lease_seconds)
+        self.has_lasted = asyncio.Event()
+        self._renewals = 0
+
+    async def hold(self, job: ClaimedJob, payload: Mapping[str, object]) -> bool:
+        self._renewals += 1
+        if self._renewals == 4 * RENEWALS:
+            self.has_lasted.set()
+        return await super().hold(job, payload)
+
+
+async def test_who_waits_behind_another_job_of_the_kind_is_not_told_that_nobody_works(tmp_path: Path) -> None:
+    place = Place(tmp_path, kinds=("purge",))
+    place.jobs = jobs = CountedJobs(database=place.database, lease_seconds=1.5)
+    await place.database.write(partial(rows.enqueue, kind="purge", now=0, unique_key="of a large repository"))
+    has_begun = asyncio.Event()
+
+    async def handle(run: Run) -> None:
+        if run.job.every_seconds is None:
+            has_begun.set()
+            await jobs.has_lasted.wait()
+
+    kind = Kind(name="purge", run=handle, every_seconds=3600, first_seconds=3600)
+    worker = Worker(jobs, [kind], ids=SystemIds(), poll_seconds=0.01)
+    control = place.control(patience_seconds=1.5)
+    await control.start()
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(worker.run, is_alone=True))
+        await has_begun.wait()
+        ended = await place.openecr("jobs", "run", "purge")
+        group.cancel_scope.cancel()
+    await control.close()
+    await place.database.close()
+
+    assert ended.exit_code == 0, ended.stderr
+    assert jobs.has_lasted.is_set()
+    assert place.failures == []
 
 
 async def test_what_cannot_be_tried_again_is_said_in_a_line(place: Place) -> None:
