@@ -1,7 +1,7 @@
 """A worker: claims jobs, runs their handlers, holds their leases meanwhile, and gives them back when it stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -120,7 +120,7 @@ class Worker:
     async def _claim(self, group: anyio.abc.TaskGroup) -> None:
         free = {kind.name: kind.concurrency for kind in self._kinds.values()}
         try:
-            claimed = await self._jobs.claim(free, worker=self.name)
+            claimed = await self._claim_to_its_end(free)
         except DatabaseFailed:
             raise
         except Exception as error:  # noqa: BLE001 -- background work never stops the server
@@ -128,6 +128,17 @@ class Worker:
             return
         for job in claimed:
             group.start_soon(self._work, Run(self._jobs, job))
+
+    async def _claim_to_its_end(self, free: Mapping[str, int]) -> list[ClaimedJob]:
+        """Claim; a claim that is on its way when the worker is stopped must end before what it took is given back."""
+        claiming = asyncio.create_task(self._jobs.claim(free, worker=self.name))  # noqa: TID251 -- ended below
+        try:
+            return await asyncio.shield(claiming)
+        finally:
+            if not claiming.done():
+                with anyio.move_on_after(_RELEASE_SECONDS, shield=True):
+                    await asyncio.wait({claiming})
+                claiming.cancel()
 
     async def _work(self, run: Run) -> None:
         """Run one job to its end, whatever that is. Raises DatabaseFailed alone."""

@@ -270,6 +270,60 @@ async def test_a_worker_that_is_stopped_gives_back_what_it_holds(database: Sqlit
     assert (status.state, status.attempts, status.payload) == (JobState.READY, 0, {"after": 7})
 
 
+class LateClaims(Jobs):
+    """Jobs whose claim is long on its way, and goes on when nobody waits for it any more."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        super().__init__(database=database, clock=SystemClock())
+        self.is_on_its_way, self.arrives = asyncio.Event(), asyncio.Event()
+        self.claiming: asyncio.Task[list[ClaimedJob]] | None = None
+
+    async def claim(self, free: Mapping[str, int], *, worker: str) -> list[ClaimedJob]:
+        self.claiming = asyncio.create_task(self._claim_late(free, worker))
+        self.is_on_its_way.set()
+        return await asyncio.shield(self.claiming)
+
+    async def _claim_late(self, free: Mapping[str, int], worker: str) -> list[ClaimedJob]:
+        await self.arrives.wait()
+        return await super().claim(free, worker=worker)
+
+
+async def test_a_worker_that_is_stopped_gives_back_what_its_last_claim_takes(
+    database: SqliteDatabase,
+) -> None:
+    jobs, begun = LateClaims(database), list[Run]()
+
+    async def handle(run: Run) -> None:
+        begun.append(run)
+
+    await enqueue(database, "late")
+    async with working(worker_of(jobs, Kind(name="late", run=handle))):
+        await jobs.is_on_its_way.wait()
+        asyncio.get_running_loop().call_later(0.1, jobs.arrives.set)
+    assert jobs.claiming is not None
+    assert [job.kind for job in await jobs.claiming] == ["late"]
+
+    (status,) = await statuses(database)
+    assert (status.state, status.attempts, begun) == (JobState.READY, 0, [])
+
+
+async def never(run: Run) -> None:
+    """Nothing here comes so far."""
+    raise NotImplementedError(run)
+
+
+async def test_a_worker_that_is_stopped_does_not_wait_for_ever_for_its_last_claim(
+    database: SqliteDatabase,
+) -> None:
+    jobs = LateClaims(database)
+    with anyio.fail_after(PATIENCE_SECONDS):
+        async with working(worker_of(jobs, Kind(name="late", run=never))):
+            await jobs.is_on_its_way.wait()
+    assert jobs.claiming is not None
+    assert not jobs.claiming.done()
+    jobs.claiming.cancel()
+
+
 async def test_a_worker_whose_lease_was_taken_stops_its_job(database: SqliteDatabase) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
