@@ -52,3 +52,17 @@ class Limits:
     kms_grants_per_key: int = 50_000
     kms_grants_per_principal: int = 500
     kms_on_demand_rotations: int = 25
+
+
+AT_LEAST_ONE = frozenset(
+    {
+        "authorization_token_seconds",
+        "collection_interval_seconds",
+        "download_link_seconds",
+        "job_lease_seconds",
+        "scrub_bytes_per_second",
+        "scrub_interval_seconds",
+        "upload_idle_seconds",
+    }
+)
+"""Lifetimes, intervals and rates with which nothing works when they are 0. A quota or a grace may be."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from openecr.application.limits import Limits
+from openecr.application.limits import AT_LEAST_ONE, Limits
 from openecr.settings import CONFIG_VARIABLE, SETTINGS, Setting, Settings, load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,7 +30,7 @@ def setting_options(only: Collection[str] | None = None) -> Callable[[Command], 
 
 def read_settings(flags: Mapping[str, Any]) -> Settings:
     """Put the settings together. Raises SettingsError."""
-    return load(flags, os.environ, limits=limit_defaults())
+    return load(flags, os.environ, limits=limit_defaults(), at_least_one=AT_LEAST_ONE)
 
 
 def limit_defaults() -> dict[str, int]:

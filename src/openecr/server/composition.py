@@ -128,7 +128,7 @@ async def compose(
             collection=Collection(
                 database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
             ),
-            jobs=Jobs(database=metadata, clock=clock, lease_seconds=max(limits.job_lease_seconds, 1)),
+            jobs=Jobs(database=metadata, clock=clock, lease_seconds=limits.job_lease_seconds),
             keys=keys,
             kms=use_cases.kms,
             master_keys=databases.master_keys,

@@ -24,7 +24,8 @@ commas in a variable (`OPENECR_REGIONS=us-east-1,eu-west-1`). A switch has a `--
 _LIMITS = """
 ## Limits
 
-Quotas and bounds with ECR's values as defaults: keys of the table `[limits]`, or variables.
+Quotas and bounds with ECR's values as defaults: keys of the table `[limits]`, or variables. Lifetimes, intervals,
+leases and rates must be 1 at least; quotas and graces may be 0.
 
 | key | variable | default |
 |---|---|---|

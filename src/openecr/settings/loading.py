@@ -65,10 +65,17 @@ class _File:
     limits: Mapping[str, Any]
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collection[str] = ()) -> Settings:
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    limits: Collection[str] = (),
+    at_least_one: Collection[str] = (),
+) -> Settings:
     """Put the settings together. `flags` is by setting name, and `config`; None or () means not given.
 
-    `limits` are the names that may be changed in `[limits]` or by `OPENECR_<NAME>`. Raises SettingsError.
+    `limits` are the names that may be changed in `[limits]` or by `OPENECR_<NAME>`, and `at_least_one` are those of
+    them that may not be 0. Raises SettingsError.
     """
     file = _read_file(flags, environ)
     _refuse_unknown(file, {setting.toml_key for setting in SETTINGS}, limits)
@@ -89,7 +96,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, limits: Collec
             values[setting.name] = _convert(setting, given)
     values["data"] = values["data"] or default_data(environ)
     values["host"] = "127.0.0.1" if values["host"] == "localhost" else values["host"]
-    values["limits"] = _limits(file, environ, limits)
+    values["limits"] = _limits(file, environ, limits, at_least_one)
     settings = Settings(**values)
     _check_consistency(settings)
     return settings
@@ -191,7 +198,9 @@ def _explain(setting: Setting, value: object, error: Exception) -> str:
     return f"{shown} is not {_KINDS.get(kind, kind)} {bound}".rstrip()
 
 
-def _limits(file: _File, environ: Mapping[str, str], names: Collection[str]) -> dict[str, int]:
+def _limits(
+    file: _File, environ: Mapping[str, str], names: Collection[str], at_least_one: Collection[str]
+) -> dict[str, int]:
     given: dict[str, tuple[str, Any]] = {
         name: (f"{LIMITS_TABLE}.{name} in {file.path}", value) for name, value in file.limits.items()
     }
@@ -199,16 +208,18 @@ def _limits(file: _File, environ: Mapping[str, str], names: Collection[str]) -> 
         variable = f"OPENECR_{name.upper()}"
         if environ.get(variable):
             given[name] = (variable, environ[variable])
-    return {name: _limit(source, value) for name, (source, value) in given.items()}
+    return {name: _limit(source, value, int(name in at_least_one)) for name, (source, value) in given.items()}
 
 
-def _limit(source: str, value: object) -> int:
+def _limit(source: str, value: object, least: int) -> int:
     try:
         number = msgspec.convert(value, int, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
         raise SettingsError(message=f"{source}: {value!r} is no whole number") from error
     if not 0 <= number <= _LIMIT_MAX:
         raise SettingsError(message=f"{source}: {value!r} is negative or too large")
+    if number < least:
+        raise SettingsError(message=f"{source}: {value!r} is less than {least}")
     return number
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from openecr import __version__
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.env_file import ClientEnvironment, write_environment
+from openecr.application.limits import AT_LEAST_ONE
 from openecr.cli.main import cli
 from tests.running import exported, free_port
 
@@ -48,6 +49,25 @@ def test_help_lists_every_command_without_loading_the_server() -> None:
 def test_every_command_explains_itself() -> None:
     for name in cli.commands:
         assert run(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("name", sorted(AT_LEAST_ONE))
+def test_a_limit_with_which_nothing_works_is_refused(tmp_path: Path, name: str) -> None:
+    data = ("--data", str(tmp_path))
+    variable = f"OPENECR_{name.upper()}"
+
+    result = run("settings", *data, **{variable: "0"})
+
+    assert (result.exit_code, result.stderr) == (2, f"openecr: {variable}: '0' is less than 1\n")
+    assert f"limits.{name} = 1\n" in run("settings", *data, **{variable: "1"}).stdout
+
+
+def test_a_quota_may_be_nothing(tmp_path: Path) -> None:
+    told = run(
+        "settings", "--data", str(tmp_path), OPENECR_LINK_GRACE_SECONDS="0", OPENECR_TAGS_PER_IMAGE="0"
+    )
+    assert "limits.link_grace_seconds = 0\n" in told.stdout
+    assert "limits.tags_per_image = 0\n" in told.stdout
 
 
 def test_a_wrong_setting_is_one_line_and_status_2() -> None:

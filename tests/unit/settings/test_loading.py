@@ -18,7 +18,12 @@ DEFAULT = RegistryId(account_id="000000000000", region="us-east-1")
 def read(folder: Path, toml: str = "", *, environ: dict[str, str] | None = None, **flags: Any) -> Settings:
     config = folder / "openecr.toml"
     config.write_text(toml)
-    return load({"config": str(config), **flags}, environ or {}, limits=("layer_parts", "manifest_max_bytes"))
+    return load(
+        {"config": str(config), **flags},
+        environ or {},
+        limits=("layer_parts", "manifest_max_bytes"),
+        at_least_one=("manifest_max_bytes",),
+    )
 
 
 def refusal(folder: Path, toml: str = "", *, environ: dict[str, str] | None = None, **flags: Any) -> str:
@@ -135,6 +140,8 @@ def test_nested_keys_and_limits_are_read(tmp_path: Path) -> None:
         ("storage = { min_free_ratio = 1.0 }", "1.0 is not a number < 1.0"),
         ("[limits]\nlayer_parts = -1", "negative or too large"),
         ("[limits]\nlayer_parts = 1.5", "1.5 is no whole number"),
+        ("[limits]\nmanifest_max_bytes = 0", "limits.manifest_max_bytes in"),
+        ("[limits]\nmanifest_max_bytes = 0", ": 0 is less than 1"),
         ("port = ", "is not TOML"),
         ("tls_cert = 'a'", "go together"),
         ("tls = 'auto'\ntls_cert = 'a'\ntls_key = 'b'", "makes its own certificate"),
