@@ -7,7 +7,7 @@ from functools import partial
 from openecr.domain.errors import OperatorError
 from openecr.domain.jobs import ClaimedJob, JobState, JobStatus, Schedule, is_given_up, pause_seconds
 from openecr.ports.clock import Clock
-from openecr.store import jobs
+from openecr.store import jobs, watched_jobs
 from openecr.store.connections import Connection, ConstraintViolated
 from openecr.store.database import Database
 
@@ -107,7 +107,8 @@ class Jobs:
         wanted = tuple(kinds)
         return await self._database.scan(
             lambda connection: Watched(
-                jobs=jobs.list_watched(connection, wanted), holds=jobs.list_holds(connection, wanted)
+                jobs=watched_jobs.list_watched(connection, wanted),
+                holds=watched_jobs.list_holds(connection, wanted),
             )
         )
 
@@ -144,7 +145,7 @@ class Jobs:
         now, wanted = self._clock.now(), tuple(kinds)
 
         def unit(connection: Connection) -> Sequence[JobStatus]:
-            found = jobs.list_watched(connection, wanted)
+            found = watched_jobs.list_watched(connection, wanted)
             jobs.run_now(connection, wanted, now=now)
             return found
 
@@ -152,7 +153,7 @@ class Jobs:
 
     async def scheduled_kinds(self) -> Sequence[str]:
         """Return the kinds that begin again and again."""
-        return await self._database.scan(jobs.list_scheduled_kinds)
+        return await self._database.scan(watched_jobs.list_scheduled_kinds)
 
     def _lease_until(self) -> int:
         return self._clock.now() + round(self.lease_seconds * SECOND)

@@ -7,7 +7,7 @@ end lets the job run again.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Text, and_, bindparam, case, delete, func, literal_column, or_, select, text, update
+from sqlalchemy import Text, and_, bindparam, case, delete, func, literal_column, select, text, update
 
 from openecr.domain.jobs import (
     LONGEST_PAUSE_SECONDS,
@@ -32,7 +32,7 @@ OPERATOR_KEY = "operator"
 
 SECOND = 1_000_000
 DIED = "its worker died"
-_HELD_MAX = 1000
+HELD_MAX = 1000
 """So many jobs that run are looked through at most."""
 
 _J = JOBS.c
@@ -50,9 +50,9 @@ _COLUMNS = (
 _NOW = bindparam("now", type_=BIG)
 # As constants of the text: a plan for any parameter could not use the indexes of a state.
 _READY = _J.state == literal_column("'ready'")
-_RUNNING = _J.state == literal_column("'running'")
-_OPEN = text("state IN ('ready', 'running') AND unique_key IS NOT NULL")
-_IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), _RUNNING)
+RUNNING = _J.state == literal_column("'running'")
+OPEN = text("state IN ('ready', 'running') AND unique_key IS NOT NULL")
+_IS_HELD = and_(_J.id == bindparam("job_id"), _J.token == bindparam("held"), RUNNING)
 _IS_AS_CLAIMED = _J.run_at == bindparam("held_run_at", type_=BIG)
 _EMPTY = literal_column("'{}'", Text())
 _READY_AGAIN = literal_column("'ready'", Text())
@@ -75,7 +75,7 @@ BRING_FORWARD = Statement(
 )
 BRING_LEASES_BACK = Statement(
     update(JOBS)
-    .where(_RUNNING, _J.lease_until > bindparam("new_lease_until", type_=BIG))
+    .where(RUNNING, _J.lease_until > bindparam("new_lease_until", type_=BIG))
     .values(lease_until=bindparam("new_lease_until", type_=BIG))
 )
 BRING_ONCE_FORWARD = Statement(
@@ -83,10 +83,10 @@ BRING_ONCE_FORWARD = Statement(
 )
 IS_READY = Statement(select(_J.id).where(_READY, _J.run_at <= _NOW, is_one_of(_J.kind, "kinds")).limit(1))
 IS_LAPSED = Statement(
-    select(_J.id).where(_RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds")).limit(1)
+    select(_J.id).where(RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds")).limit(1)
 )
 COUNT_RUNNING = Statement(
-    select(_J.kind, func.count()).where(_RUNNING, _J.lease_until > _NOW).group_by(_J.kind)
+    select(_J.kind, func.count()).where(RUNNING, _J.lease_until > _NOW).group_by(_J.kind)
 )
 LIST_READY = skipping_locked(
     select(*_DUE_COLUMNS)
@@ -96,13 +96,11 @@ LIST_READY = skipping_locked(
 )
 LIST_LAPSED = skipping_locked(  # their workers have died, or stand still
     select(*_DUE_COLUMNS)
-    .where(_RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds"))
+    .where(RUNNING, _J.lease_until <= _NOW, is_one_of(_J.kind, "kinds"))
     .order_by(_J.lease_until, _J.id)
     .limit(bindparam("limit"))
 )
-LIST_RUNNING = Statement(
-    select(*_DUE_COLUMNS).where(_RUNNING).order_by(_J.lease_until, _J.id).limit(_HELD_MAX)
-)
+LIST_RUNNING = Statement(select(*_DUE_COLUMNS).where(RUNNING).order_by(_J.lease_until, _J.id).limit(HELD_MAX))
 TAKE = Statement(
     update(JOBS)
     .where(_J.id == bindparam("job_id"), _J.token == bindparam("held"))
@@ -154,11 +152,11 @@ PUT_OFF = Statement(
 )
 RELEASE = Statement(
     update(JOBS)
-    .where(_J.worker == bindparam("the_worker"), _RUNNING)
+    .where(_J.worker == bindparam("the_worker"), RUNNING)
     .values(state="ready", attempts=_J.attempts - 1, **_FREE)
 )
 GIVE_BACK = Statement(update(JOBS).where(_IS_HELD).values(state="ready", **_FREE))
-_STATUS = select(
+STATUS = select(
     _J.id,
     _J.kind,
     _J.unique_key,
@@ -173,28 +171,12 @@ _STATUS = select(
     _J.last_error,
 )
 LIST = Statement(
-    _STATUS.where(_J.id > bindparam("after", type_=BIG)).order_by(_J.id).limit(bindparam("limit"))
+    STATUS.where(_J.id > bindparam("after", type_=BIG)).order_by(_J.id).limit(bindparam("limit"))
 )
 LIST_OF_STATE = Statement(
-    _STATUS.where(_J.state == bindparam("the_state"), _J.id > bindparam("after", type_=BIG))
+    STATUS.where(_J.state == bindparam("the_state"), _J.id > bindparam("after", type_=BIG))
     .order_by(_J.id)
     .limit(bindparam("limit"))
-)
-LIST_WATCHED = Statement(
-    _STATUS.where(
-        is_one_of(_J.kind, "kinds"),
-        or_(_J.unique_key == SCHEDULE_KEY, _J.unique_key == OPERATOR_KEY),
-        _OPEN,
-    )
-)
-LIST_RUNNING_OF_KINDS = Statement(
-    select(_J.id, _J.token, _J.lease_until)
-    .where(_RUNNING, is_one_of(_J.kind, "kinds"))
-    .order_by(_J.lease_until, _J.id)
-    .limit(_HELD_MAX)
-)
-LIST_SCHEDULED_KINDS = Statement(
-    select(_J.kind).where(_J.unique_key == SCHEDULE_KEY, _J.every_seconds.is_not(None)).order_by(_J.kind)
 )
 RETRY = Statement(
     update(JOBS)
@@ -215,12 +197,12 @@ RUN_NOW = Statement(
 )
 SCHEDULE_AGAIN = Statement(
     update(JOBS)
-    .where(is_one_of(_J.kind, "kinds"), _RUNNING, _J.every_seconds.is_not(None))
+    .where(is_one_of(_J.kind, "kinds"), RUNNING, _J.every_seconds.is_not(None))
     .values(run_at=_ANOTHER_RUN_AT, payload=_EMPTY, last_error=None)
 )
 ENQUEUE_AGAIN = Statement(
     update(JOBS)
-    .where(_J.kind == bindparam("the_kind"), _J.unique_key == bindparam("the_key"), _RUNNING)
+    .where(_J.kind == bindparam("the_kind"), _J.unique_key == bindparam("the_key"), RUNNING)
     # The attempt that is on its way counts as the first at the new cause: its worker may still die of it.
     .values(run_at=_ANOTHER_RUN_AT, attempts=1, payload=bindparam("new_payload"), last_error=None)
 )
@@ -431,25 +413,9 @@ def list_after(
 ) -> Sequence[JobStatus]:
     """Return jobs in the order of their ids."""
     if state is None:
-        return [_status(row) for row in connection.fetch_all(LIST, after=after, limit=limit)]
+        return [status_of(row) for row in connection.fetch_all(LIST, after=after, limit=limit)]
     rows = connection.fetch_all(LIST_OF_STATE, the_state=state.value, after=after, limit=limit)
-    return [_status(row) for row in rows]
-
-
-def list_watched(connection: Connection, kinds: Iterable[str]) -> Sequence[JobStatus]:
-    """Return the schedules of some kinds, and what an operator has asked for that is not done."""
-    return [_status(row) for row in connection.fetch_all(LIST_WATCHED, kinds=as_list(sorted(kinds)))]
-
-
-def list_holds(connection: Connection, kinds: Iterable[str]) -> Sequence[tuple[int, int, int]]:
-    """Return what runs of some kinds: id, token and the lease's end, which changes while somebody works on it."""
-    rows = connection.fetch_all(LIST_RUNNING_OF_KINDS, kinds=as_list(sorted(kinds)))
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-def list_scheduled_kinds(connection: Connection) -> Sequence[str]:
-    """Return the kinds that begin again and again, in their order."""
-    return [str(row[0]) for row in connection.fetch_all(LIST_SCHEDULED_KINDS)]
+    return [status_of(row) for row in rows]
 
 
 def retry(connection: Connection, job_id: int, *, now: int) -> bool:
@@ -486,7 +452,8 @@ def _encoded(payload: Mapping[str, object]) -> str:
     return encoded
 
 
-def _status(row: Row) -> JobStatus:
+def status_of(row: Row) -> JobStatus:
+    """Return what a row of STATUS says."""
     job_id, kind, unique_key, payload, state, attempts, run_at, every_seconds, ended_at, *held = row
     worker, lease_until, error = held
     return JobStatus(
