@@ -1,7 +1,10 @@
 """Connections to PostgreSQL that break, and callers that go away: nothing is lost, done twice or left half done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -17,6 +20,8 @@ from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
 from tests.contract.questions import FIND, SET, Meanwhile, adding, names
+
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -339,3 +344,69 @@ async def test_what_is_not_answered_in_time_is_not_asked_again(databases: object
         await pool.use(ask)
     assert runs == 1
     await pool.close()
+
+
+# --- a server that hangs ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hanging(*connections: RawConnection) -> Iterator[None]:
+    """Let the server's side of some connections stand still."""
+    processes = [connection.get_server_pid() for connection in connections]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+async def test_a_pool_whose_server_hangs_is_closed_with_every_connection(
+    databases: object, postgres_url: str
+) -> None:
+    size = 3
+    pool = PostgresPool(Connector(postgres_url.replace("+asyncpg", "")), size=size, settings={})
+    used: list[RawConnection] = []
+    have_met = asyncio.Barrier(size)
+
+    async def meet(raw: RawConnection) -> None:
+        used.append(raw)
+        await have_met.wait()
+
+    await asyncio.gather(*(pool.use(meet) for _ in range(size)))
+    with hanging(*used):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await pool.close()
+
+    assert [raw.is_closed() for raw in used] == [True] * size
+
+
+async def test_a_database_that_hangs_is_closed_and_whoever_waits_goes_away(
+    pool: PostgresDatabase, postgres_url: str, meanwhile: Meanwhile
+) -> None:
+    is_under_way, hangs = asyncio.Event(), asyncio.Event()
+    used: list[RawConnection] = []
+
+    def unit(connection: Connection) -> None:
+        adding("a")(connection)
+        assert isinstance(connection, PostgresConnection)
+        used.append(connection.raw)
+        is_under_way.set()
+        meanwhile(hangs.wait)
+        adding("b")(connection)
+
+    await pool.read(names)
+    waiting = asyncio.ensure_future(pool.write(unit))
+    await is_under_way.wait()
+    with hanging(*used):
+        hangs.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await pool.end(patience_seconds=0.1) == 1
+            await asyncio.wait({waiting})
+
+    assert waiting.cancelled()
+    assert used[0].is_closed()
+    other = PostgresDatabase.connect(postgres_url)
+    assert await other.read(names) == []
+    await other.close()

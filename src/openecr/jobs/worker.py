@@ -87,6 +87,7 @@ class Worker:
         self._ids = ids
         self._poll_seconds = poll_seconds
         self._has_room = asyncio.Event()
+        self._ends_at: float | None = None
         self.name = ids.uuid()
 
     async def run(self, *, is_alone: bool) -> None:
@@ -136,7 +137,7 @@ class Worker:
             return await asyncio.shield(claiming)
         finally:
             if not claiming.done():
-                with anyio.move_on_after(_RELEASE_SECONDS, shield=True):
+                with self._last_moments():
                     await asyncio.wait({claiming})
                 claiming.cancel()
 
@@ -195,12 +196,14 @@ class Worker:
                 scope.cancel()
 
     async def _release(self) -> None:
-        with (
-            anyio.CancelScope(shield=True),
-            anyio.move_on_after(_RELEASE_SECONDS),
-            suppress(DatabaseFailed, Unavailable),
-        ):
+        with self._last_moments(), suppress(DatabaseFailed, Unavailable):
             await self._jobs.release(self.name)
+
+    def _last_moments(self) -> anyio.CancelScope:
+        """Give what is to be done at a stop its time: all of it together has no more."""
+        if self._ends_at is None:
+            self._ends_at = anyio.current_time() + _RELEASE_SECONDS
+        return anyio.CancelScope(deadline=self._ends_at, shield=True)
 
 
 def _tell(what: str, error: BaseException, **named: object) -> None:

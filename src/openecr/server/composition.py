@@ -1,8 +1,11 @@
 """Puts the parts of a server together."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+
+import structlog
 
 from openecr.adapters.audit_stream import AuditStream
 from openecr.adapters.data_folder import DataFolder
@@ -34,6 +37,7 @@ from openecr.ports.ids import Ids
 from openecr.ports.keys import ServerKeyRing
 from openecr.server.databases import Databases, open_databases
 from openecr.server.readiness import Readiness
+from openecr.server.stopping import Stopping
 from openecr.server.storage import open_blob_store
 from openecr.settings import Settings
 from openecr.store.database import Database, DatabaseFailed
@@ -46,6 +50,8 @@ from openecr.web.hosts import RegistryHosts
 from openecr.web.oci import call as oci
 from openecr.web.oci.pipeline import RegistryFace
 from openecr.web.outcomes import record_outcome
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,7 @@ class Parts:
     limits: Limits
     root_key: RootKey
     hosts: RegistryHosts
+    stopping: Stopping
 
 
 @asynccontextmanager
@@ -83,9 +90,11 @@ async def compose(
     on_failure: Callable[[BaseException], None],
 ) -> AsyncGenerator[Parts]:
     """Put the parts together over a data folder whose lock the caller holds; close them on the way out."""
-    limits = Limits(**settings.limits)
+    limits, stopping = Limits(**settings.limits), Stopping(settings.shutdown_seconds)
     async with AsyncExitStack() as stack:
-        databases = await open_databases(settings, folder, stack, clock=clock, on_failure=on_failure)
+        databases = await open_databases(
+            settings, folder, stack, clock=clock, stopping=stopping, on_failure=on_failure
+        )
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
         opened = await open_blob_store(settings, folder, limits, stack)
         store = opened.store
@@ -97,8 +106,7 @@ async def compose(
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
         trail = _trail(settings, databases, clock, ids, stack)
-        stack.push_async_callback(_hand_over, trail)
-        stack.push_async_callback(_flush, pull_times, key_uses, trail)
+        stack.push_async_callback(_write_notes, stopping, pull_times, key_uses, trail)
         use_cases = UseCases(
             database=metadata,
             store=store,
@@ -125,9 +133,7 @@ async def compose(
                 ids=ids,
             ),
             accounts=accounts,
-            collection=Collection(
-                database=metadata, activity=activity, blobs=store, clock=clock, limits=limits
-            ),
+            collection=_collection(databases, store, clock, limits),
             jobs=Jobs(database=metadata, clock=clock, lease_seconds=limits.job_lease_seconds),
             keys=keys,
             kms=use_cases.kms,
@@ -142,7 +148,14 @@ async def compose(
             limits=limits,
             root_key=root_key,
             hosts=hosts,
+            stopping=stopping,
         )
+
+
+def _collection(databases: Databases, store: BlobStore, clock: Clock, limits: Limits) -> Collection:
+    return Collection(
+        database=databases.metadata, activity=databases.activity, blobs=store, clock=clock, limits=limits
+    )
 
 
 def _scrubbing(metadata: Database, store: BlobStore, use_cases: UseCases, clock: Clock) -> Scrubbing:
@@ -207,9 +220,17 @@ def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
     return stream
 
 
-async def _hand_over(trail: AuditTrail) -> None:
-    with suppress(DatabaseFailed, Unavailable):
-        await trail.hand_over()
+async def _write_notes(
+    stopping: Stopping, pull_times: PullTimes, key_uses: AccessKeyUses, trail: AuditTrail
+) -> None:
+    """Write what was noted in memory, and let another process move events at once, as far as there is time."""
+    try:
+        async with asyncio.timeout(stopping.for_notes()):
+            await _flush(pull_times, key_uses, trail)
+            with suppress(DatabaseFailed, Unavailable):
+                await trail.hand_over()
+    except TimeoutError:
+        _LOG.warning("the database did not answer: what was noted last is not stored")
 
 
 async def _flush(*noted: PullTimes | AccessKeyUses | AuditTrail) -> None:

@@ -13,6 +13,7 @@ from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.clock import Clock
 from openecr.ports.keys import ServerKeyRing
 from openecr.server.keys import external_keys, open_keys
+from openecr.server.stopping import Stopping
 from openecr.settings import DatabaseUrl, Settings
 from openecr.store import server_state
 from openecr.store.database import Database
@@ -44,14 +45,21 @@ async def open_databases(
     *,
     clock: Clock,
     on_failure: Callable[[BaseException], None],
+    stopping: Stopping | None = None,
 ) -> Databases:
-    """Open what the settings say, its schema up to date; `stack` closes it. Raises CannotStart."""
+    """Open what the settings say, its schema up to date; `stack` closes it. Raises CannotStart.
+
+    `stopping` has the time for that, where others need some of it too.
+    """
+    stopping = stopping or Stopping(settings.shutdown_seconds)
     try:
         if settings.database is None:
             opened = await _open_sqlite(settings, folder, stack, clock=clock, on_failure=on_failure)
             await _refuse_moved(opened.metadata, folder)
         else:
-            opened = await _open_postgresql(settings, settings.database, folder, stack, clock)
+            opened = await _open_postgresql(
+                settings, settings.database, folder, stack, clock=clock, stopping=stopping
+            )
         await prove_key_ring(opened.metadata, opened.keys)
     except Unavailable as error:
         raise CannotStart(message=f"the database cannot be used: {error.context or error.message}") from error
@@ -114,14 +122,26 @@ async def _refuse_moved(database: Database, folder: DataFolder) -> None:
 
 
 async def _open_postgresql(
-    settings: Settings, url: DatabaseUrl, folder: DataFolder, stack: AsyncExitStack, clock: Clock
+    settings: Settings,
+    url: DatabaseUrl,
+    folder: DataFolder,
+    stack: AsyncExitStack,
+    *,
+    clock: Clock,
+    stopping: Stopping,
 ) -> Databases:
     await prepare_postgresql(url.text, may_migrate=settings.migrate)
     for weakness in await find_weaknesses(url.text):
         _LOG.warning("the database may lose what it acknowledged", setting=weakness)
     database = PostgresDatabase.connect(url.text, connections=settings.database_connections)
-    stack.push_async_callback(database.close)
+    stack.push_async_callback(_close, database, stopping)
     keys: ServerKeyRing | None = None
     if not settings.keys_kms_keys:
         keys = open_keys(settings, folder, may_create=not await is_claimed(database))
     return await _with_keys(settings, database, database, keys, clock)
+
+
+async def _close(database: PostgresDatabase, stopping: Stopping) -> None:
+    cut = await database.end(patience_seconds=stopping.for_units())
+    if cut:
+        _LOG.warning("the database did not answer: units of work were cut", units=cut)

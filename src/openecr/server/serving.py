@@ -32,6 +32,7 @@ from openecr.jobs.worker import Worker
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import kinds_of, routines_of
 from openecr.server.keys import add_key
+from openecr.server.stopping import Stopping
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
@@ -43,9 +44,6 @@ _LOG = structlog.get_logger(__name__)
 
 _LOOKS_PER_IDLE_TIME = 4
 """How often idle connections are looked for."""
-
-_CANCEL_SECONDS = 5
-"""How much of the time for a shutdown is kept, at most, for what must be cancelled, and as much for the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +146,7 @@ class _Serving:
             await asyncio.wait({stopping, serving, jobs}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         finally:
-            await self._shut_down(granian, application, serving, jobs, control)
+            await self._shut_down(granian, application, serving, jobs, control, stopping=parts.stopping)
 
     async def _work(self, parts: Parts, *routines: Routine) -> None:
         """Do what is to be done beside requests, until cancelled."""
@@ -166,22 +164,26 @@ class _Serving:
         serving: "asyncio.Task[None]",
         jobs: "asyncio.Task[None]",
         control: ControlServer,
+        *,
+        stopping: Stopping,
     ) -> None:
         """Stop listening, let requests finish or cancel them, then stop what works behind them."""
-        loop = asyncio.get_running_loop()
-        reserve = min(_CANCEL_SECONDS, self._settings.shutdown_seconds / 3)
-        close_at = loop.time() + self._settings.shutdown_seconds - reserve
+        stopping.for_requests()  # its time begins
         granian.stop()  # type: ignore[no-untyped-call]  # Granian leaves it untyped
         await control.close()
-        patience = max(close_at - reserve - loop.time(), 0)
-        cancelled = await application.stop(patience_seconds=patience, cancel_seconds=reserve)
+        cancelled = await application.stop(
+            patience_seconds=stopping.for_requests(), cancel_seconds=stopping.reserve_seconds
+        )
         if cancelled:
             _LOG.warning("requests were cancelled", requests=cancelled)
         jobs.cancel()
-        with suppress(asyncio.CancelledError):
-            await jobs
+        await asyncio.wait({jobs}, timeout=stopping.for_work())
+        if not jobs.done():
+            _LOG.warning("background work was left behind")  # it waits for a database that hangs, say
+        elif not jobs.cancelled():
+            jobs.result()
         with suppress(TimeoutError, asyncio.CancelledError):  # files are sent without the application
-            await asyncio.wait_for(serving, max(close_at - loop.time(), 0))
+            await asyncio.wait_for(serving, stopping.for_responses())
 
     def _idle_connections(self, application: RsgiApplication) -> Routine:
         """Who is served is never idle: the application bounds the time of bodies itself."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import asyncpg
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 _COMMAND_SECONDS = 30
 _WAIT_SECONDS = 30
+_CLOSE_SECONDS = 1
 _IDLE_SECONDS = 300
 """Connections that were not used for so long are not trusted: whatever lies between may have forgotten them."""
 
@@ -84,9 +86,10 @@ class PostgresPool:
         self._is_closed = True
         while self._hand_on(None):
             pass  # who waits for one will hear of it
-        while self._idle:
-            self._open -= 1
-            await self._idle.pop()[0].close()
+        idle = [connection for connection, _ in self._idle]
+        self._open -= len(idle)
+        self._idle.clear()
+        await asyncio.gather(*map(_close, idle))
 
     async def _use(self, work: Callable[[RawConnection], Awaitable[T]]) -> T:
         connection = await self._acquire()
@@ -184,6 +187,16 @@ class PostgresPool:
             connection.terminate()
         self._open -= len(self._idle)
         self._idle.clear()
+
+
+async def _close(connection: RawConnection) -> None:
+    """Say goodbye, and close a connection whether the server answers or not."""
+    try:
+        with suppress(*DRIVER_ERRORS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await connection.close()
+    finally:
+        connection.terminate()
 
 
 def told(error: Exception) -> Exception:

@@ -37,8 +37,9 @@ _FIRST_PAUSE_SECONDS = 0.002
 _GOLDEN_RATIO = 0.618034
 _LAST_PAUSE_SECONDS = 0.1
 _APART_SECONDS = 1.0
-_CLOSE_SECONDS = 15.0
-"""What hangs for longer ends with the process."""
+_PATIENCE_SECONDS = 15.0
+"""What hangs for longer when the database is closed is cut."""
+_CUT_SECONDS = 1.0
 
 CONNECTIONS = 10
 CONNECTIONS_MIN = 3
@@ -84,6 +85,7 @@ class PostgresDatabase:
         self._again = asyncio.Lock()
         self._closed = False
         self._running = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -163,21 +165,35 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Let what runs finish, if it does in time, then close the connections."""
+        await self.end(patience_seconds=_PATIENCE_SECONDS)
+
+    async def end(self, *, patience_seconds: float) -> int:
+        """Let what runs finish, if it does in time, then cut it and close the connections; return how many were cut.
+
+        Whether what was cut is stored, nobody knows, and nobody is told that it is.
+        """
         self._closed = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await self._idle.wait()
-        for pool in (self._readers, self._scanners, self._writers):
-            await pool.close()
+        cut = tuple(self._tasks)
+        for task in cut:
+            task.cancel()
+        if cut:
+            await asyncio.wait(cut, timeout=_CUT_SECONDS)
+        await asyncio.gather(*(pool.close() for pool in (self._readers, self._scanners, self._writers)))
+        return len(cut)
 
     async def _to_its_end(self, running: Coroutine[Any, Any, T]) -> T:
         """Run something that goes on when its caller goes away."""
         task = asyncio.create_task(_telling(running))  # noqa: TID251 -- it must not end in the middle
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._leave()
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # seen: its caller may have gone away
 
