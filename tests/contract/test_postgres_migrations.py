@@ -1,7 +1,7 @@
 """Migrating a PostgreSQL that others use: one at a time, with limits, and understood by servers of both versions."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import asyncpg
@@ -23,6 +23,25 @@ from tests.contract.databases import PostgresServer
 _NAME = "migrated"
 _FIRST = "0001"
 
+# Enough of them for rows in most partitions.
+_ROWS = """
+INSERT INTO accounts (account_id, created_at) VALUES ('000000000000', 1);
+INSERT INTO repositories
+  (id, registry_id, name, created_at, tag_mutability, exclusion_filters, scan_on_push, encryption_type)
+  VALUES (1, '000000000000/us-east-1', 'app', 2, 'MUTABLE', '[]', 0, 'AES256');
+INSERT INTO blobs (id, region, digest, size_bytes, location, created_at)
+  SELECT n, 'us-east-1', 'sha256:' || n, n, 'of blob ' || n, n FROM generate_series(1, 40) AS n;
+INSERT INTO uploads (id, repository_id, received_bytes, epoch, started_at, expires_at)
+  SELECT 'upload ' || n, 1, n, n + 1, n + 2, n + 3 FROM generate_series(1, 40) AS n;
+INSERT INTO upload_parts (location, upload_id, epoch, first_byte, size_bytes)
+  SELECT 'part ' || n, 'upload ' || n / 2 + 1, n, n, nullif(n, 7) FROM generate_series(0, 79) AS n;
+"""
+_COLUMNS = """
+SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
+  FROM information_schema.columns WHERE table_schema = 'public' AND table_name !~ '^(alembic|server_state)'
+ GROUP BY 1
+"""
+
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
@@ -38,14 +57,15 @@ async def run(url: str, *statements: str) -> None:
     await connection.close()
 
 
-async def make_old(url: str) -> None:
-    """Leave what a version of long ago would."""
+async def make_old(url: str, *, metadata: str = _FIRST) -> None:
+    """Leave what an earlier version would: by itself, one of long ago."""
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=sqlalchemy.NullPool
     )
     async with engine.begin() as connection:
         for tree in TREES:
-            await connection.run_sync(partial(migrate, to=_FIRST), tree)
+            revision = metadata if tree == "metadata" else _FIRST
+            await connection.run_sync(partial(migrate, to=revision), tree)
     await engine.dispose()
 
 
@@ -103,6 +123,40 @@ async def test_a_newer_schema_that_says_that_this_version_may_work_with_it_is_se
     await make_new(url, compatible=head_of("metadata"))
     assert await prepare_postgresql(url, may_migrate=True) is SchemaState.NEWER
     assert await migrate_postgresql(url) is SchemaState.NEWER
+
+
+async def contents(url: str, columns: Mapping[str, str] | None = None) -> dict[str, tuple[str, list[str]]]:
+    """Return the rows of every table, in an order; of the given columns alone."""
+    connection = await asyncpg.connect(url)
+    if columns is None:
+        columns = {row["name"]: row["columns"] for row in await connection.fetch(_COLUMNS)}
+    found = {
+        name: (
+            listed,
+            [str(row) for row in await connection.fetch(f"SELECT {listed} FROM {name} ORDER BY 1, 2")],
+        )
+        for name, listed in columns.items()
+    }
+    await connection.close()
+    return found
+
+
+@pytest.mark.parametrize("revision", ["0001", "0007"])
+async def test_what_is_stored_is_there_after_every_migration(url: str, revision: str) -> None:
+    await make_old(url, metadata=revision)
+    await run(url, _ROWS)
+    before = await contents(url)
+    assert {name: len(rows) for name, (_, rows) in before.items() if rows} == {
+        "accounts": 1,
+        "blobs": 40,
+        "repositories": 1,
+        "uploads": 40,
+        "upload_parts": 80,
+    }
+
+    assert await migrate_postgresql(url) is SchemaState.OLDER
+
+    assert await contents(url, {name: columns for name, (columns, _) in before.items()}) == before
 
 
 async def test_a_migration_that_would_wait_behind_a_long_transaction_gives_up_and_leaves_nothing(
