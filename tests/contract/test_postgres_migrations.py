@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from openecr.domain.errors import CannotStart
 from openecr.store.migrating import TREES, NewerSchema, head_of, migrate, version_table
 from openecr.store.postgres_migrating import (
+    ALONE,
     SchemaState,
     examine_postgresql,
     migrate_postgresql,
@@ -171,6 +172,34 @@ async def test_a_migration_that_would_wait_behind_a_long_transaction_gives_up_an
     await holder.close()
     assert await examine_postgresql(url) is SchemaState.OLDER
     assert await migrate_postgresql(url) is SchemaState.OLDER
+
+
+async def test_a_migration_that_keeps_servers_waiting_for_too_long_is_undone(url: str) -> None:
+    await make_old(url)
+    holder = await asyncpg.connect(url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE uploads IN ACCESS SHARE MODE")
+        with pytest.raises(CannotStart, match=r"undone after 1 seconds.*--blocking-seconds"):
+            await migrate_postgresql(url, lock_seconds=60, blocking_seconds=1)
+    await holder.close()
+    assert await examine_postgresql(url) is SchemaState.OLDER
+    assert await migrate_postgresql(url, blocking_seconds=300) is SchemaState.OLDER
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_who_waits_for_another_that_migrates_waits_for_as_long_as_that_may_take(url: str) -> None:
+    await make_old(url)
+    other = await asyncpg.connect(url)
+    async with other.transaction():
+        await other.execute(ALONE)
+        waiting = asyncio.ensure_future(migrate_postgresql(url, lock_seconds=1, blocking_seconds=30))
+        while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            pass
+        await other.execute("SELECT pg_sleep(61)")  # a migration that has been allowed to take so long
+        assert not waiting.done()
+    await other.close()
+    assert await waiting is SchemaState.OLDER
 
 
 @pytest.mark.parametrize(

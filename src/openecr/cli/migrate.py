@@ -12,13 +12,22 @@ from openecr.cli.options import read_settings, setting_options
 @click.option(
     "--check", is_flag=True, help="Change nothing; the exit status is 1 where something is to be done."
 )
+@click.option(
+    "--blocking-seconds",
+    type=click.IntRange(1, 3600),
+    default=30,
+    show_default=True,
+    help="How long servers may have to wait for tables that are changed; a migration that takes longer is undone.",
+)
 @setting_options(only=("data", "database"))
-def migrate(*, check: bool, **flags: Any) -> None:
+def migrate(*, check: bool, blocking_seconds: int, **flags: Any) -> None:
     """Bring the schema of a PostgreSQL up to date.
 
     Servers of the last release may run, stop and start meanwhile and afterwards; where those of an older one could not
-    start any more, this says so. It may be run again, and by several at once. SQLite needs no such command: a server
-    does it when it starts.
+    start any more, this says so. Requests may wait while tables are changed. Nothing that is stored is lost; an upload
+    under way may be told that it is unknown where a migration makes its table anew, and is begun again. It may be run
+    again, and by several at once: each waits for the one before. SQLite needs no such command: a server does it when it
+    starts.
     """
     import asyncio
 
@@ -41,7 +50,11 @@ def migrate(*, check: bool, **flags: Any) -> None:
             "replace them soon",
             err=True,
         )
-    found = asyncio.run((examine_postgresql if check else migrate_postgresql)(url.text))
+    found = asyncio.run(
+        examine_postgresql(url.text)
+        if check
+        else migrate_postgresql(url.text, blocking_seconds=blocking_seconds)
+    )
     is_behind = found in {SchemaState.EMPTY, SchemaState.OLDER}
     told = {
         SchemaState.EMPTY: "is not made yet" if check else "was made",

@@ -4,9 +4,10 @@ One server migrates at a time, under an advisory lock, both trees in one transac
 before or of after.
 """
 
+import asyncio
 import enum
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import sqlalchemy
 import sqlalchemy.exc
@@ -31,14 +32,17 @@ ALONE = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC2})"
 """Keeps all others out who migrate, until the transaction ends. No other program should use that number."""
 
 _SETTINGS = {"application_name": "openecr migrate", "jit": "off"}
-_LIMITS = (
-    "SET LOCAL lock_timeout = '60s'",  # for another who migrates
-    ALONE,
-    "SET LOCAL statement_timeout = '15min'",
-    "SET LOCAL idle_in_transaction_session_timeout = '60s'",
-)
 LOCK_SECONDS = 5
 """How long a migration waits for a table: requests wait behind who waits."""
+
+BLOCKING_SECONDS = 30
+"""How long servers may wait for a migration: about as long as a request waits before it is told to come again."""
+
+BLOCKING_SECONDS_MAX = 3600
+"""How long they may where the operator has said so."""
+
+_GRACE_SECONDS = 60
+"""So much later the server undoes a migration by itself whose process cannot say so any more."""
 
 
 class SchemaState(enum.Enum):
@@ -70,10 +74,18 @@ async def prepare_postgresql(url: str, *, may_migrate: bool) -> SchemaState:
     return await _run(url, prepare)
 
 
-async def migrate_postgresql(url: str, *, lock_seconds: int = LOCK_SECONDS) -> SchemaState:
-    """Bring the schema up to date, and return how it stood before. Raises CannotStart."""
+async def migrate_postgresql(
+    url: str, *, lock_seconds: int = LOCK_SECONDS, blocking_seconds: int = BLOCKING_SECONDS
+) -> SchemaState:
+    """Bring the schema up to date, and return how it stood before.
+
+    Servers wait for what is changed: what takes longer than `blocking_seconds` is undone. Raises CannotStart.
+    """
     return await _run(
-        url, lambda connection: _migrate(connection, _examine(connection)), lock_seconds=lock_seconds
+        url,
+        lambda connection: _migrate(connection, _examine(connection)),
+        lock_seconds=lock_seconds,
+        blocking_seconds=blocking_seconds,
     )
 
 
@@ -175,8 +187,24 @@ def _compatible_name(tree: str) -> str:
     return f"{COMPATIBILITY}{tree}"
 
 
+def _limits(lock_seconds: int, blocking_seconds: int) -> tuple[str, ...]:
+    """Return what a session says before it changes anything."""
+    return (
+        # For another who migrates: as long as that one may take.
+        f"SET LOCAL lock_timeout = '{BLOCKING_SECONDS_MAX + 2 * _GRACE_SECONDS}s'",
+        ALONE,
+        f"SET LOCAL statement_timeout = '{blocking_seconds + _GRACE_SECONDS}s'",
+        f"SET LOCAL idle_in_transaction_session_timeout = '{_GRACE_SECONDS}s'",
+        f"SET LOCAL lock_timeout = '{lock_seconds}s'",
+    )
+
+
 async def _run(
-    url: str, work: Callable[[sqlalchemy.Connection], T], *, lock_seconds: int = LOCK_SECONDS
+    url: str,
+    work: Callable[[sqlalchemy.Connection], T],
+    *,
+    lock_seconds: int = LOCK_SECONDS,
+    blocking_seconds: int = BLOCKING_SECONDS,
 ) -> T:
     """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
     engine = create_async_engine(
@@ -186,13 +214,28 @@ async def _run(
     )
     try:
         async with engine.begin() as connection:
-            for statement in (*_LIMITS, f"SET LOCAL lock_timeout = '{lock_seconds}s'"):
+            for statement in _limits(lock_seconds, blocking_seconds):
                 await connection.exec_driver_sql(statement)
-            return await connection.run_sync(work)
+            return await _in_time(connection.run_sync(work), blocking_seconds)
     except (sqlalchemy.exc.DBAPIError, *DRIVER_ERRORS) as error:
         raise CannotStart(message=f"the database cannot be used: {one_line(error)}") from error
     finally:
         await engine.dispose()
+
+
+async def _in_time(migrating: Coroutine[Any, Any, T], seconds: int) -> T:
+    """Raises CannotStart where it takes longer: the transaction is undone."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await migrating
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise CannotStart(
+            message=f"the migration was undone after {seconds} seconds, in which servers may have waited for it: run "
+            "`openecr migrate` with more --blocking-seconds, when they may wait for so long"
+        ) from error
 
 
 def one_line(error: Exception) -> str:
