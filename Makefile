@@ -8,8 +8,11 @@
 #   make format                       put the code in shape
 #   make fuzz                         200,000 malformed requests to each face (some minutes)
 #   make test-s3-second               the tests of the store of blobs on a second server of S3's protocol (needs Go)
+#   make test-every-order             units of PostgreSQL in each other's middle, in every order (some minutes)
 #   make chaos                        kill, stop and starve servers for half an hour while clients work (needs PostgreSQL)
 #   make bench                        compare the speed with CNCF Distribution's (needs Go)
+#   make bench-storages               ... of every place that bytes and rows may be in; also bench-large, bench-collecting
+#                                     and bench-sealing (docs/benchmarks.md)
 #   make fixture                      keep a data folder of this version, which all later ones must open
 #   make tools                        build the outside clients that some tests drive (needs Go)
 
@@ -25,6 +28,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
+BENCHMARKS := bench-storages bench-large bench-collecting bench-sealing
 
 # uv must use the Python that was found, the environment here, the index that the lock names, and the certificates that
 # the machine trusts (behind a company's proxy its own are not enough).
@@ -34,7 +38,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help serve test check format-check lint types pyright imports unit format fuzz chaos test-s3-second bench tools clean
+.PHONY: help serve test check format-check lint types pyright imports unit format fuzz chaos test-s3-second test-every-order bench $(BENCHMARKS) tools clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -78,6 +82,10 @@ test-s3-second: .venv/.synced
 	@.ci/tools versitygw
 	OPENECR_REQUIRE_ALL=1 $(BIN)/pytest -n 0 -k Versity tests/contract $(ARGS)
 
+test-every-order: .venv/.synced
+	@OPENECR_REQUIRE_ALL=1 OPENECR_TEST_EVERY_ORDER=1 $(BIN)/pytest -n $(WORKERS) \
+		$$(grep -l 'contract.interleavings' tests/contract/test_*.py) $(ARGS)
+
 # Each of the three sites for a third of the time.
 chaos: .venv/.synced
 	@.ci/tools swift
@@ -85,6 +93,9 @@ chaos: .venv/.synced
 
 bench: .venv/.synced tools
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks $(ARGS)
+
+$(BENCHMARKS): bench-%: .venv/.synced tools
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m benchmarks.$* $(ARGS)
 
 fixture: .venv/.synced
 	@$(BIN)/python -m tests.durability.data_folders

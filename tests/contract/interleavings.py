@@ -1,7 +1,8 @@
 """Runs two units of work of PostgreSQL in each other's middle: between any two statements of either.
 
-One goes so many statements far, then the other so many, then the first to its end, then the other. That is every order
-with two changes of turn, which is what it takes for one unit to read what another is about to change. Whoever waits for
+One goes so many statements far, then the other so many, then the first to its end, then the other: the orders with two
+changes of turn, which is what it takes for one unit to read what another is about to change. All of them are run with
+`OPENECR_TEST_EVERY_ORDER=1` (`make test-every-order`), and otherwise every second one. Whoever waits for
 a lock of the other lets it go first; what PostgreSQL refuses to serialize is run again, as in a server.
 """
 
@@ -29,7 +30,7 @@ Run = Callable[[Actor, Actor], Awaitable[tuple[object, object]]]
 _MARCHER: ContextVar["_Marcher | None"] = ContextVar("marcher", default=None)
 _LOOK_SECONDS = 0.005
 _STRIDE = 1 if os.environ.get("OPENECR_TEST_EVERY_ORDER") == "1" else 2
-"""The second one goes so many statements further each time: every order takes twice as long."""
+"""The second one goes so many statements further each time: all orders take twice as long."""
 
 _WAITING = sqlalchemy.text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
