@@ -13,6 +13,9 @@ from tests.s3_servers import S3Server, swift_server
 Flags = Mapping[str, str]
 """Settings by their names; nothing means the data folder."""
 
+Variables = Mapping[str, str]
+"""The same as the variables of a program."""
+
 _TEMPLATE = "template_of_scenarios"
 
 
@@ -66,6 +69,10 @@ KINDS: Mapping[str, Callable[[Storages], AbstractContextManager[Flags]]] = {
     "PostgreSQL": Storages.postgresql,
     "PostgreSQL and S3": Storages.postgresql_and_s3,
 }
+
+
+DATABASES = ("SQLite", "PostgreSQL")
+"""Kinds that leave blobs in the data folder."""
 
 
 @dataclass(frozen=True, slots=True)

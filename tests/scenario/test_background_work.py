@@ -11,6 +11,7 @@ import pytest
 from tests.clients.images import digest_of
 from tests.running import RunningServer, plain_environment, running_server
 from tests.scenario.drivers import Answer, WireDriver, authorization
+from tests.scenario.storages import Variables
 
 NAME = "work"
 CONTENT = b"what a disk may lose" * 5000
@@ -23,8 +24,8 @@ SETTINGS = {
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    with running_server(tmp_path, settings=SETTINGS) as running:
+def server(tmp_path: Path, database: Variables) -> Iterator[RunningServer]:
+    with running_server(tmp_path, settings={**SETTINGS, **database}) as running:
         running.create_repository(NAME)
         yield running
 

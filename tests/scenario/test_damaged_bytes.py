@@ -1,4 +1,8 @@
-"""Bytes that were changed where they are stored: nothing of a damaged segment ever leaves a server program."""
+"""Bytes that were changed where they are stored: nothing of a damaged segment ever leaves a server program.
+
+Over files and SQLite alone: a damaged segment is found out by its bytes, and what becomes of a lost blob in the
+database is in the contracts, over both.
+"""
 
 import http.client
 import os

@@ -1,4 +1,8 @@
-"""The master key is rotated: everything works before, between and after, and no blob is touched."""
+"""The master key is rotated: everything works before, between and after, and no blob is touched.
+
+Over SQLite alone: what is sealed anew in the database is in the contracts, over both, and many programs are started
+here.
+"""
 
 import json
 import subprocess

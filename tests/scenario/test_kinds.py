@@ -1,4 +1,7 @@
-"""Every kind of background work may be interrupted anywhere and run again: once it is done, it changes nothing more."""
+"""Every kind of background work may be interrupted anywhere and run again: once it is done, it changes nothing more.
+
+Over SQLite alone, whose files say all that is stored; over PostgreSQL workers are killed under load (`tests/chaos`).
+"""
 
 import re
 import sqlite3

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.running import RunningServer, plain_environment, running_server
 from tests.s3_servers import S3Server, swift_server
 from tests.scenario.drivers import authorization, variables
+from tests.scenario.storages import Variables
 
 NAME = "leftovers"
 PIECE = b"\0" * (1024 * 1024)
@@ -41,10 +42,10 @@ def kill_under_an_upload(server: RunningServer, s3: S3Server, bucket: str) -> No
     connection.close()
 
 
-def test_what_a_killed_server_left_in_a_bucket_is_ended(tmp_path: Path) -> None:
+def test_what_a_killed_server_left_in_a_bucket_is_ended(tmp_path: Path, database: Variables) -> None:
     with swift_server() as swift:
         bucket = swift.make_bucket()
-        settings = {**variables(swift.settings(bucket)), "OPENECR_LEFTOVER_SECONDS": "0"}
+        settings = {**database, **variables(swift.settings(bucket)), "OPENECR_LEFTOVER_SECONDS": "0"}
         with running_server(tmp_path, settings=settings) as server:
             server.create_repository(NAME)
             kill_under_an_upload(server, swift, bucket)

@@ -9,6 +9,7 @@ from tests.clients.images import digest_of
 from tests.running import RunningServer, running_server
 from tests.s3_servers import S3Server, swift_server
 from tests.scenario.drivers import Answer, WireDriver, authorization, variables
+from tests.scenario.storages import Variables
 
 NAME = "lost"
 CONTENT = b"what a bucket may lose" * 5000
@@ -54,9 +55,9 @@ def swift() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, swift: S3Server) -> Iterator[Site]:
+def site(tmp_path: Path, swift: S3Server, database: Variables) -> Iterator[Site]:
     bucket = swift.make_bucket()
-    with running_server(tmp_path, settings=variables(swift.settings(bucket))) as server:
+    with running_server(tmp_path, settings={**database, **variables(swift.settings(bucket))}) as server:
         server.create_repository(NAME)
         yield Site(server, swift, bucket)
 

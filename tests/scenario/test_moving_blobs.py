@@ -11,6 +11,7 @@ from tests.clients.images import digest_of
 from tests.running import RunningServer, plain_environment
 from tests.s3_servers import swift_server
 from tests.scenario.drivers import WireDriver, authorization, variables
+from tests.scenario.storages import Variables
 
 NAME = "moving"
 OCTETS = {"content-type": "application/octet-stream"}
@@ -43,11 +44,11 @@ def openecr(settings: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
+def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path, database: Variables) -> None:
     with swift_server() as swift:
         bucket = swift.settings(swift.make_bucket())
         place = bucket.pop("blobs")
-        reached = variables(bucket)
+        reached = {**database, **variables(bucket)}
         folder = tmp_path / "data" / "blobs"
         copy = ("blobs", "copy", "--from", str(folder), "--to", place, "--data", str(tmp_path / "data"))
 

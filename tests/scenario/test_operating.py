@@ -1,4 +1,8 @@
-"""An operator's day: first start, a second server by mistake, accounts, rotated keys, the doctor, the end."""
+"""An operator's day: first start, a second server by mistake, accounts, rotated keys, the doctor, the end.
+
+Over SQLite alone: it is the day of who has one machine and a folder. `test_workers`, `test_two_servers` and
+`test_moving` have that of who has PostgreSQL.
+"""
 
 import json
 import os

@@ -10,6 +10,7 @@ from tests.faulty_proxy import Fault, faulty_proxy
 from tests.running import RunningServer, eventually, running_server
 from tests.s3_servers import swift_server
 from tests.scenario.drivers import Answer, WireDriver, authorization, variables
+from tests.scenario.storages import Variables
 
 WAIT_SECONDS = 60.0
 HANGING = 40
@@ -24,10 +25,10 @@ def until(ask: Callable[[], Answer], body: bytes) -> Answer:
     return answer
 
 
-def test_a_server_whose_store_hangs_says_so_and_stays_in_service(tmp_path: Path) -> None:
+def test_a_server_whose_store_hangs_says_so_and_stays_in_service(tmp_path: Path, database: Variables) -> None:
     with swift_server() as swift, faulty_proxy(swift.port) as proxy:
         place = {**swift.settings(swift.make_bucket()), "s3_endpoint": proxy.endpoint}
-        with running_server(tmp_path, settings=variables(place)) as server:
+        with running_server(tmp_path, settings={**database, **variables(place)}) as server:
             driver = WireDriver(server)
             server.create_repository("app")
             headers = {"authorization": authorization(server.client())}
