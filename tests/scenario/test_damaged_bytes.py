@@ -1,8 +1,4 @@
-"""Bytes that were changed where they are stored: nothing of a damaged segment ever leaves a server program.
-
-Over files and SQLite alone: a damaged segment is found out by its bytes, and what becomes of a lost blob in the
-database is in the contracts, over both.
-"""
+"""Bytes that were changed where they are stored: nothing of a damaged segment ever leaves a server program."""
 
 import http.client
 import os
@@ -14,16 +10,23 @@ import pytest
 
 from openecr.engines.sealing import OVERHEAD_BYTES, SEGMENT_BYTES
 from tests.running import RunningServer, eventually, running_server
-from tests.scenario.drivers import WireDriver, authorization
+from tests.scenario.drivers import WireDriver, authorization, variables
 from tests.scenario.images import Registry, digest_of
+from tests.scenario.storages import DATABASES, Storages
 
 STORED = SEGMENT_BYTES + OVERHEAD_BYTES
 CONTENT = os.urandom(4 * SEGMENT_BYTES + 1_000)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("damaged")) as running:
+@pytest.fixture(scope="module", params=DATABASES)
+def server(
+    request: pytest.FixtureRequest, storages: Storages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("damaged")
+    with (
+        storages.opened(request.param) as flags,
+        running_server(folder, settings=variables(flags)) as running,
+    ):
         yield running
 
 

@@ -1,8 +1,4 @@
-"""The master key is rotated: everything works before, between and after, and no blob is touched.
-
-Over SQLite alone: what is sealed anew in the database is in the contracts, over both, and many programs are started
-here.
-"""
+"""The master key is rotated: everything works before, between and after, and no blob is touched."""
 
 import json
 import subprocess
@@ -16,6 +12,7 @@ import pytest
 from tests.running import RunningServer, plain_environment, running_server
 from tests.scenario.drivers import WireDriver, authorization
 from tests.scenario.images import Registry, SmallImage, digest_of
+from tests.scenario.storages import Variables
 
 pytestmark = pytest.mark.timeout(300)
 """Many programs are started, which a busy machine takes long for."""
@@ -26,8 +23,8 @@ KINDS = {"plain": "AES256", "keyed": "KMS"}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    with running_server(tmp_path) as running:
+def server(tmp_path: Path, database: Variables) -> Iterator[RunningServer]:
+    with running_server(tmp_path, settings=database) as running:
         yield running
 
 

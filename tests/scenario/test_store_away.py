@@ -1,5 +1,6 @@
 """A bucket that hangs: the server says so, and stays in service for everything that needs no blob."""
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,9 @@ from tests.scenario.storages import Variables
 
 WAIT_SECONDS = 60.0
 HANGING = 40
+SHUTDOWN_SECONDS = 3
+A_LITTLE_SECONDS = 6
+"""For a machine that is busy."""
 AWAY = b"ok, but the blob store does not answer\n"
 
 
@@ -51,7 +55,7 @@ def test_pulls_and_pushes_that_hang_hold_up_neither_other_requests_nor_the_end(t
         place = {
             **swift.settings(swift.make_bucket()),
             "s3_endpoint": proxy.endpoint,
-            "shutdown_seconds": "3",
+            "shutdown_seconds": str(SHUTDOWN_SECONDS),
         }
         server = RunningServer(tmp_path, settings=variables(place)).start()
         driver = WireDriver(server)
@@ -82,6 +86,7 @@ def test_pulls_and_pushes_that_hang_hold_up_neither_other_requests_nor_the_end(t
                 assert driver.http("GET", "/healthz").body == b"ok\n"
                 assert driver.http("GET", "/v2/app/tags/list", headers=headers).status == 200
             finally:
-                assert server.stop() == 0
+                server.process.send_signal(signal.SIGTERM)
+                assert server.process.wait(SHUTDOWN_SECONDS + A_LITTLE_SECONDS) == 0
             outcomes = [each.exception() or each.result().status for each in answers]
         assert not {200, 201} & set(outcomes)

@@ -96,7 +96,7 @@ async def compose(
             settings, folder, stack, clock=clock, stopping=stopping, on_failure=on_failure
         )
         metadata, activity, keys = databases.metadata, databases.activity, databases.keys
-        opened = await open_blob_store(settings, folder, limits, stack)
+        opened = await open_blob_store(settings, folder, limits, stack, stopping)
         store = opened.store
         identity = StoreIdentity(database=metadata, stores=opened.placed, ids=ids)
         await identity.prove()

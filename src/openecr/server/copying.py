@@ -10,6 +10,7 @@ from openecr.adapters.blobs.files import holds_blobs
 from openecr.application.limits import Limits
 from openecr.application.store_identity import filling_mark, id_of, moving_mark
 from openecr.domain.errors import OperatorError, Unavailable
+from openecr.server.stopping import Stopping
 from openecr.server.storage import open_place
 from openecr.settings import S3Place, Settings
 
@@ -31,10 +32,10 @@ def copy(
     async def run() -> CopyReport:
         if isinstance(source, Path) and not holds_blobs(source):
             raise OperatorError(message=f"{source} is no folder of blobs")
-        limits = Limits(**settings.limits)
+        limits, stopping = Limits(**settings.limits), Stopping(settings.shutdown_seconds)
         async with AsyncExitStack() as stack:
-            old = await open_place(settings, source, limits, stack)
-            new = await open_place(settings, target, limits, stack)
+            old = await open_place(settings, source, limits, stack, stopping)
+            new = await open_place(settings, target, limits, stack, stopping)
             mark = _mark_of(await old.read_marks())
             marked = {id_of(found) for found in (mark, _mark_of(await new.read_marks())) if found is not None}
             if len(marked) > 1:

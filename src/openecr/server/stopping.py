@@ -31,6 +31,10 @@ class Stopping:
         """Return how long it may take to write what was noted in memory."""
         return self._left(2 / 4)
 
+    def for_store(self) -> float:
+        """Return how long it may take to clean up after uploads that were dropped."""
+        return self._left(3 / 8)
+
     def for_units(self) -> float:
         """Return how long units of work that were left to themselves may take."""
         return self._left(1 / 4)

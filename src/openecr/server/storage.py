@@ -12,6 +12,7 @@ from openecr.application.limits import Limits
 from openecr.application.store_identity import PlacedStore
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.blobs import MarkedBlobStore, OpenBlobStore
+from openecr.server.stopping import Stopping
 from openecr.settings import S3Place, Settings
 
 
@@ -24,24 +25,24 @@ class OpenedStore:
 
 
 async def open_blob_store(
-    settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack
+    settings: Settings, folder: DataFolder, limits: Limits, stack: AsyncExitStack, stopping: Stopping
 ) -> OpenedStore:
     """Open the store of the blobs, and the one that they come from; `stack` closes them. Raises CannotStart."""
     place = settings.blobs or folder.blobs
-    store = await open_place(settings, place, limits, stack)
+    store = await open_place(settings, place, limits, stack, stopping)
     placed = PlacedStore(str(place), store)
     if settings.blobs_old is None:
         return OpenedStore(store, (placed,))
-    old = await open_place(settings, settings.blobs_old, limits, stack)
+    old = await open_place(settings, settings.blobs_old, limits, stack, stopping)
     return OpenedStore(MovingBlobStore(store, old), (placed, PlacedStore(str(settings.blobs_old), old)))
 
 
 async def open_place(
-    settings: Settings, place: Path | S3Place, limits: Limits, stack: AsyncExitStack
+    settings: Settings, place: Path | S3Place, limits: Limits, stack: AsyncExitStack, stopping: Stopping
 ) -> MarkedBlobStore:
     """Open one store; `stack` closes it. Raises CannotStart."""
     if isinstance(place, S3Place):
-        return await _open_s3(settings, place, limits, stack)
+        return await _open_s3(settings, place, limits, stack, stopping)
     try:
         store = FileBlobStore(
             place,
@@ -54,7 +55,9 @@ async def open_place(
     return store
 
 
-async def _open_s3(settings: Settings, place: S3Place, limits: Limits, stack: AsyncExitStack) -> S3BlobStore:
+async def _open_s3(
+    settings: Settings, place: S3Place, limits: Limits, stack: AsyncExitStack, stopping: Stopping
+) -> S3BlobStore:
     """Open a bucket, and see that it may be written, read and removed from. Raises CannotStart."""
     options = S3Options(
         bucket=place.bucket,
@@ -81,9 +84,13 @@ async def _open_s3(settings: Settings, place: S3Place, limits: Limits, stack: As
         )
     except ValueError as error:
         raise CannotStart(message=f"cannot use {place}: {error}") from error
-    stack.push_async_callback(store.close)
+    stack.push_async_callback(_close_s3, store, stopping)
     try:
         await store.prove()
     except Unavailable as error:
         raise CannotStart(message=f"cannot use {place}: {error.context or error.message}") from error
     return store
+
+
+async def _close_s3(store: S3BlobStore, stopping: Stopping) -> None:
+    await store.close(patience_seconds=stopping.for_store())

@@ -239,9 +239,10 @@ class S3BlobStore:
             return False
         return True
 
-    async def close(self) -> None:
-        """Wait for what is under way, though not for long."""
-        await self._background.close(self._patience.cleanup)
+    async def close(self, *, patience_seconds: float | None = None) -> None:
+        """Wait for what is under way, though not for long, and not for more than `patience_seconds`."""
+        cleanup = self._patience.cleanup
+        await self._background.close(cleanup if patience_seconds is None else min(cleanup, patience_seconds))
         for pool in (self._data, self._deletes, self._probes):
             pool.close()
         await asyncio.to_thread(self._threads.shutdown)
