@@ -151,7 +151,7 @@ async def test_what_is_enqueued_during_the_last_attempt_is_not_buried_with_it(
     )
 
     if end == "it fails":
-        assert await put_off(database, job, run_at=0, is_dead=True)
+        assert await put_off(database, job, run_at=9 * LEASE, is_dead=True)
     elif end == "its worker stops":
         await database.write(lambda connection: jobs.release(connection, "one"))
 

@@ -137,6 +137,27 @@ async def test_what_a_disk_has_lost_since_it_was_copied_is_read_from_the_copy_an
     assert moving.path(location(1)) == new.path(location(1))
 
 
+class _Hung(FileBlobStore):
+    """A store that cannot be asked."""
+
+    async def size(self, location: str) -> int | None:
+        raise Unavailable(message="The registry's storage failed.")
+
+
+async def test_what_the_old_store_has_is_read_while_the_new_one_is_away(
+    old: FileBlobStore, tmp_path: Path
+) -> None:
+    hung = _Hung(tmp_path / "hung", min_free_bytes=0, min_free_ratio=0)
+    moving = MovingBlobStore(hung, old)
+    await stored(old, location(1), CONTENT)
+
+    assert await moving.size(location(1)) == len(CONTENT)
+    assert await content_of(moving, location(1), 0, len(CONTENT)) == CONTENT
+    with pytest.raises(Unavailable):
+        await moving.size(location(2))
+    await hung.close()
+
+
 class _Slow(FileBlobStore):
     """A store to which somebody else has brought each location when a copy of it begins."""
 

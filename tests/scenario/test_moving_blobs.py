@@ -13,6 +13,9 @@ from tests.s3_servers import swift_server
 from tests.scenario.drivers import WireDriver, authorization, variables
 from tests.scenario.storages import Variables
 
+pytestmark = pytest.mark.timeout(300)
+"""Many programs are started, which a busy machine takes long for."""
+
 NAME = "moving"
 OCTETS = {"content-type": "application/octet-stream"}
 

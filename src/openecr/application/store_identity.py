@@ -5,7 +5,7 @@ every blob, and its content like bytes that nobody needs.
 
 While blobs move there are two stores. The one that they come from is the database's. The one that they go to has a mark
 of its own, `moving-` and the id, and `filling-` and the id since a server writes what is pushed there. Alone it is
-refused, until a copy finds nothing that it lacks.
+refused, until a copy finds nothing that it lacks while a server writes there.
 
 What the database says is read before the marks: a mark is made before the database is told of it.
 """
@@ -173,7 +173,7 @@ class StoreIdentity:
         if moving:
             raise CannotStart(
                 message=f"blobs are still being moved to {moving[0].place}, which does not have all of them: start "
-                "with --blobs-old as well, and run `openecr blobs copy` until it finds nothing to copy. "
+                "with --blobs-old as well, and run `openecr blobs copy` until it says complete. "
                 f"{self._remedy(moving[0], known.store_id)}"
             )
         raise CannotStart(

@@ -143,9 +143,9 @@ PUT_OFF = Statement(
     update(JOBS)
     .where(_IS_HELD)
     .values(
-        # Who asked for one more run has attempts of its own, also where this was the last one.
+        # Who asked for one more run has attempts of its own, also where this was the last one, and no rest for it.
         state=case((_IS_AS_CLAIMED, bindparam("new_state", type_=Text())), else_=_READY_AGAIN),
-        run_at=bindparam("new_run_at"),
+        run_at=case((_IS_AS_CLAIMED, _NEW_RUN_AT), else_=_J.run_at),
         last_error=bindparam("new_error"),
         **_FREE,
     )

@@ -87,18 +87,30 @@ async def bring(source: BlobStore, target: BlobStore, location: str) -> int | No
     Raises as `copy_location`, unless somebody else has brought it meanwhile.
     """
     here, there = await asyncio.gather(source.size(location), target.size(location))
-    if here is None or (there is not None and there >= here):
+    if here is None or _has_enough(there, here):
         return None
-    if there is not None and await target.remove([location]):
-        raise Unavailable(
-            message="A layer could not be copied", context=f"{location} could not be removed from the target"
-        )
+    if there is not None:
+        await _remove_short(target, location, here)
     try:
         return await copy_location(source, target, location)
     except Unavailable:
-        if await target.size(location) != here:
+        if not _has_enough(await target.size(location), here):
             raise
         return None
+
+
+def _has_enough(found: int | None, wanted: int) -> bool:
+    return found is not None and found >= wanted
+
+
+async def _remove_short(target: BlobStore, location: str, wanted: int) -> None:
+    """Make room for a copy, unless somebody else has just brought a whole one. Raises Unavailable."""
+    if _has_enough(await target.size(location), wanted):
+        return
+    if await target.remove([location]):
+        raise Unavailable(
+            message="A layer could not be copied", context=f"{location} could not be removed from the target"
+        )
 
 
 async def copy_location(source: BlobStore, target: BlobStore, location: str) -> int:

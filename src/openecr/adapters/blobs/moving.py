@@ -12,7 +12,8 @@ from typing import cast
 
 from openecr.adapters.blobs.copying import bring
 from openecr.adapters.blobs.failures import storage_failed
-from openecr.ports.blobs import BlobStore, OpenBlobStore, PartWriter, Sealer, Tap
+from openecr.domain.errors import Unavailable
+from openecr.ports.blobs import OpenBlobStore, PartWriter, Sealer, Tap
 
 _NOTHING = -1
 
@@ -42,8 +43,9 @@ class MovingBlobStore:
         return await self._new.assemble(parts, location)
 
     async def open(self, location: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read from wherever the bytes are."""
-        holder = await self._holder(location)
+        """Read from wherever the bytes are: the new store is asked for what the old one does not have."""
+        size = await self._old.size(location)
+        holder = self._old if size is not None and size >= stop else self._new
         # A store's chunks are a generator, whose end closes what it has open.
         async with aclosing(cast("AsyncGenerator[bytes]", holder.open(location, start, stop))) as chunks:
             async for chunk in chunks:
@@ -61,7 +63,8 @@ class MovingBlobStore:
 
     async def redirect(self, location: str) -> str | None:
         """Return a URL of whichever store has the bytes."""
-        return await (await self._holder(location)).redirect(location)
+        old, new = await self._sizes(location)
+        return await (self._old if old >= new else self._new).redirect(location)
 
     async def size(self, location: str) -> int | None:
         """Return the length of what is stored in either store."""
@@ -94,14 +97,20 @@ class MovingBlobStore:
         """Tell whether both are there."""
         return await self._new.answers() and await self._old.answers()
 
-    async def _holder(self, location: str) -> BlobStore:
-        old, new = await self._sizes(location)
-        return self._old if old >= new else self._new
-
     async def _sizes(self, location: str) -> list[int]:
-        """Return the length in the old store and in the new one, _NOTHING where there is nothing."""
-        found = await asyncio.gather(self._old.size(location), self._new.size(location))
-        return [_NOTHING if size is None else size for size in found]
+        """Return the length in the old store and in the new one, _NOTHING where there is nothing.
+
+        Raises Unavailable where a store is away, unless the other one has something.
+        """
+        asked = (self._old.size(location), self._new.size(location))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        sizes = [size if isinstance(size, int) else _NOTHING for size in found]
+        for failure in found:
+            if isinstance(failure, BaseException) and not (
+                isinstance(failure, Unavailable) and max(sizes) > _NOTHING
+            ):
+                raise failure
+        return sizes
 
 
 def _size_of(path: Path) -> int:
