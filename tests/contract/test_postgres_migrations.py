@@ -13,8 +13,10 @@ from openecr.domain.errors import CannotStart
 from openecr.store.migrating import TREES, NewerSchema, head_of, migrate, version_table
 from openecr.store.postgres_migrating import (
     ALONE,
+    FILLING,
     SchemaState,
     examine_postgresql,
+    find_weaknesses,
     migrate_postgresql,
     prepare_postgresql,
     shuts_out_older,
@@ -23,6 +25,7 @@ from tests.contract.databases import PostgresServer
 
 _NAME = "migrated"
 _FIRST = "0001"
+_PATIENCE_SECONDS = 30
 
 # Enough of them for rows in most partitions.
 _ROWS = """
@@ -41,6 +44,10 @@ _COLUMNS = """
 SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
   FROM information_schema.columns WHERE table_schema = 'public' AND table_name !~ '^(alembic|server_state)'
  GROUP BY 1
+"""
+_WAITING = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+ WHERE NOT granted AND locktype = 'advisory' AND datname = current_database()
 """
 
 
@@ -186,6 +193,42 @@ async def test_a_migration_that_keeps_servers_waiting_for_too_long_is_undone(url
     assert await migrate_postgresql(url, blocking_seconds=300) is SchemaState.OLDER
 
 
+async def test_who_changes_nothing_waits_for_nobody_who_migrates(url: str) -> None:
+    await migrate_postgresql(url)
+    other = await asyncpg.connect(url)
+    async with asyncio.timeout(_PATIENCE_SECONDS), other.transaction():
+        await other.execute(ALONE)
+        assert await prepare_postgresql(url, may_migrate=True) is SchemaState.CURRENT
+        assert await migrate_postgresql(url) is SchemaState.CURRENT
+        assert await examine_postgresql(url) is SchemaState.CURRENT
+        assert not await shuts_out_older(url)
+        assert await find_weaknesses(url) == ["fsync=off", "full_page_writes=off"]
+    await other.close()
+
+
+async def test_who_may_not_migrate_an_older_schema_hears_so_while_another_migrates(url: str) -> None:
+    await make_old(url)
+    other = await asyncpg.connect(url)
+    async with asyncio.timeout(_PATIENCE_SECONDS), other.transaction():
+        await other.execute(ALONE)
+        assert await examine_postgresql(url) is SchemaState.OLDER
+        with pytest.raises(CannotStart, match="run `openecr migrate`"):
+            await prepare_postgresql(url, may_migrate=False)
+    await other.close()
+
+
+async def test_nobody_begins_to_use_a_database_while_rows_are_copied_to_it(url: str) -> None:
+    await migrate_postgresql(url)
+    other = await asyncpg.connect(url)
+    async with other.transaction():
+        await other.execute(FILLING)
+        beginning = asyncio.ensure_future(prepare_postgresql(url, may_migrate=False))
+        while not await other.fetchval(_WAITING):
+            assert not beginning.done()
+    await other.close()
+    assert await beginning is SchemaState.CURRENT
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_who_waits_for_another_that_migrates_waits_for_as_long_as_that_may_take(url: str) -> None:
@@ -194,7 +237,7 @@ async def test_who_waits_for_another_that_migrates_waits_for_as_long_as_that_may
     async with other.transaction():
         await other.execute(ALONE)
         waiting = asyncio.ensure_future(migrate_postgresql(url, lock_seconds=1, blocking_seconds=30))
-        while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        while not await other.fetchval(_WAITING):
             pass
         await other.execute("SELECT pg_sleep(61)")  # a migration that has been allowed to take so long
         assert not waiting.done()

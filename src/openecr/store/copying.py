@@ -11,7 +11,7 @@ from sqlalchemy import Integer, Table, Text
 from openecr.domain.errors import CannotStart
 from openecr.store.migrating import migrate_sqlite
 from openecr.store.postgres_connecting import DRIVER_ERRORS, Connector, RawConnection
-from openecr.store.postgres_migrating import ALONE, one_line, prepare_postgresql
+from openecr.store.postgres_migrating import ALONE, FILLING, one_line, prepare_postgresql
 from openecr.store.schema import SCHEMAS
 from openecr.store.server_state import COMPATIBILITY
 from openecr.store.sqlite import connect
@@ -44,7 +44,8 @@ async def copy_to_postgresql(metadata: Path, activity: Path, url: str) -> Copied
         target = await Connector(url).connect(_SETTINGS)
         try:
             async with target.transaction():
-                await target.execute(ALONE)  # no server can migrate or begin to use it meanwhile
+                await target.execute(ALONE)  # no server can migrate it meanwhile
+                await target.execute(FILLING)  # ... or begin to use it
                 await _refuse_full(target)
                 for path, schema in zip((metadata, activity), SCHEMAS.values(), strict=True):
                     source = connect(path, writes=False)

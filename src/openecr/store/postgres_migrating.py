@@ -1,17 +1,18 @@
 """Bringing a PostgreSQL that other servers may be using to the schema that this version needs.
 
 One server migrates at a time, under an advisory lock, both trees in one transaction: whoever looks sees the schema of
-before or of after.
+before or of after, and needs no lock for it.
 """
 
 import asyncio
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy
 import sqlalchemy.exc
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from openecr.domain.errors import CannotStart
 from openecr.store.migrating import (
@@ -31,6 +32,9 @@ T = TypeVar("T")
 ALONE = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC2})"
 """Keeps all others out who migrate, until the transaction ends. No other program should use that number."""
 
+FILLING = f"SELECT pg_advisory_xact_lock({0x0EC2_0EC3})"
+"""Keeps those out who would begin to use a database, while rows are copied to it."""
+
 _SETTINGS = {"application_name": "openecr migrate", "jit": "off"}
 LOCK_SECONDS = 5
 """How long a migration waits for a table: requests wait behind who waits."""
@@ -44,6 +48,15 @@ BLOCKING_SECONDS_MAX = 3600
 _GRACE_SECONDS = 60
 """So much later the server undoes a migration by itself whose process cannot say so any more."""
 
+_LOOK_SECONDS = 30
+"""How long a look may take, which waits for nobody who migrates."""
+
+_PATIENT = f"SET LOCAL lock_timeout = '{BLOCKING_SECONDS_MAX + 2 * _GRACE_SECONDS}s'"
+"""For another who migrates: as long as that one may take."""
+
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_FILLED = (_PATIENT, f"SELECT pg_advisory_xact_lock_shared({0x0EC2_0EC3})")
+
 
 class SchemaState(enum.Enum):
     """How a schema stands to this version."""
@@ -55,6 +68,9 @@ class SchemaState(enum.Enum):
     """Made by a newer version, which says that this one may still work with it."""
 
 
+_BEHIND = frozenset({SchemaState.EMPTY, SchemaState.OLDER})
+
+
 async def prepare_postgresql(url: str, *, may_migrate: bool) -> SchemaState:
     """Make sure that the schema is one that this version can serve on, making that of an empty database.
 
@@ -62,16 +78,19 @@ async def prepare_postgresql(url: str, *, may_migrate: bool) -> SchemaState:
     compatible.
     """
 
-    def prepare(connection: sqlalchemy.Connection) -> SchemaState:
+    def examine(connection: sqlalchemy.Connection) -> SchemaState:
         state = _examine(connection)
         if state is SchemaState.OLDER and not may_migrate:
             raise CannotStart(
                 message="the database has an earlier version's schema: run `openecr migrate` (servers of that version "
                 "go on), or start with --migrate"
             )
-        return _migrate(connection, state)
+        return state
 
-    return await _run(url, prepare)
+    found = await _look(url, examine, first=_FILLED)
+    if found not in _BEHIND:
+        return found
+    return await _run_alone(url, lambda connection: _migrate(connection, examine(connection)))
 
 
 async def migrate_postgresql(
@@ -81,7 +100,10 @@ async def migrate_postgresql(
 
     Servers wait for what is changed: what takes longer than `blocking_seconds` is undone. Raises CannotStart.
     """
-    return await _run(
+    found = await examine_postgresql(url)
+    if found not in _BEHIND:
+        return found
+    return await _run_alone(
         url,
         lambda connection: _migrate(connection, _examine(connection)),
         lock_seconds=lock_seconds,
@@ -102,12 +124,12 @@ async def shuts_out_older(url: str) -> bool:
             for tree, revision in found.items()
         )
 
-    return await _run(url, ask)
+    return await _look(url, ask)
 
 
 async def examine_postgresql(url: str) -> SchemaState:
     """Tell how the schema stands, changing nothing. Raises CannotStart."""
-    return await _run(url, _examine)
+    return await _look(url, _examine)
 
 
 async def has_arrived(url: str, move: str) -> bool:
@@ -124,7 +146,7 @@ async def has_arrived(url: str, move: str) -> bool:
         ).fetchone()
         return row is not None and row[0] == move
 
-    return await _run(url, ask)
+    return await _run_alone(url, ask)
 
 
 async def find_weaknesses(url: str) -> list[str]:
@@ -139,7 +161,7 @@ async def find_weaknesses(url: str) -> list[str]:
         )
         return [f"{row[0]}=off" for row in rows]
 
-    return await _run(url, ask)
+    return await _look(url, ask)
 
 
 def _examine(connection: sqlalchemy.Connection) -> SchemaState:
@@ -168,7 +190,7 @@ def _state_of(connection: sqlalchemy.Connection, tree: str, revision: str | None
 
 
 def _migrate(connection: sqlalchemy.Connection, state: SchemaState) -> SchemaState:
-    if state not in {SchemaState.EMPTY, SchemaState.OLDER}:
+    if state not in _BEHIND:
         return state
     for tree in TREES:
         if find_revision(connection, tree) not in {*revisions(tree), None}:
@@ -190,8 +212,7 @@ def _compatible_name(tree: str) -> str:
 def _limits(lock_seconds: int, blocking_seconds: int) -> tuple[str, ...]:
     """Return what a session says before it changes anything."""
     return (
-        # For another who migrates: as long as that one may take.
-        f"SET LOCAL lock_timeout = '{BLOCKING_SECONDS_MAX + 2 * _GRACE_SECONDS}s'",
+        _PATIENT,
         ALONE,
         f"SET LOCAL statement_timeout = '{blocking_seconds + _GRACE_SECONDS}s'",
         f"SET LOCAL idle_in_transaction_session_timeout = '{_GRACE_SECONDS}s'",
@@ -199,7 +220,18 @@ def _limits(lock_seconds: int, blocking_seconds: int) -> tuple[str, ...]:
     )
 
 
-async def _run(
+async def _look(
+    url: str, question: Callable[[sqlalchemy.Connection], T], *, first: tuple[str, ...] = ()
+) -> T:
+    """Ask something of one snapshot, whoever migrates meanwhile. Raises CannotStart."""
+    async with _transaction(url) as connection:
+        for statement in (_SNAPSHOT, *first):
+            await connection.exec_driver_sql(statement)
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await connection.run_sync(question)
+
+
+async def _run_alone(
     url: str,
     work: Callable[[sqlalchemy.Connection], T],
     *,
@@ -207,6 +239,15 @@ async def _run(
     blocking_seconds: int = BLOCKING_SECONDS,
 ) -> T:
     """Run something in a transaction, alone among those who migrate. Raises CannotStart."""
+    async with _transaction(url) as connection:
+        for statement in _limits(lock_seconds, blocking_seconds):
+            await connection.exec_driver_sql(statement)
+        return await _in_time(connection.run_sync(work), blocking_seconds)
+
+
+@asynccontextmanager
+async def _transaction(url: str) -> AsyncGenerator[AsyncConnection]:
+    """Raises CannotStart."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: Connector(url).connect(_SETTINGS),
@@ -214,9 +255,7 @@ async def _run(
     )
     try:
         async with engine.begin() as connection:
-            for statement in _limits(lock_seconds, blocking_seconds):
-                await connection.exec_driver_sql(statement)
-            return await _in_time(connection.run_sync(work), blocking_seconds)
+            yield connection
     except (sqlalchemy.exc.DBAPIError, *DRIVER_ERRORS) as error:
         raise CannotStart(message=f"the database cannot be used: {one_line(error)}") from error
     finally:
