@@ -45,8 +45,8 @@ class RunningWorker:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(STOP_SECONDS)
 
-    def stop(self) -> int:
-        """End it as an operator does."""
+    def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """End it as an operator does; it has so long for that."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGTERM)
-        return self._process.wait(STOP_SECONDS)
+        return self._process.wait(seconds)

@@ -32,7 +32,8 @@ from openecr.jobs.worker import Worker
 from openecr.server.composition import Parts, compose
 from openecr.server.jobs import kinds_of, routines_of
 from openecr.server.keys import add_key
-from openecr.server.stopping import Stopping
+from openecr.server.starting import started
+from openecr.server.stopping import Stopping, end_work
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 from openecr.web.control import ControlServer
@@ -114,14 +115,12 @@ class _Serving:
             loop.call_soon_threadsafe(self._stop.set)
 
         try:
-            async with compose(
-                self._settings,
-                self._folder,
-                clock=SystemClock(),
-                ids=SystemIds(),
-                on_failure=fail,
-            ) as parts:
-                await self._serve(parts)
+            composing = compose(
+                self._settings, self._folder, clock=SystemClock(), ids=SystemIds(), on_failure=fail
+            )
+            async with started(composing, self._stop) as parts:
+                if parts is not None:
+                    await self._serve(parts)
         except DatabaseFailed as error:
             self._failure = self._failure or error
         if self._failure is not None:
@@ -130,7 +129,7 @@ class _Serving:
         return 0
 
     async def _serve(self, parts: Parts) -> None:
-        started = self._started(parts)  # the `env` file is there before anybody is answered
+        told = self._told(parts)  # the `env` file is there before anybody is answered
         application = RsgiApplication(parts.web.handle, idle_seconds=self._settings.idle_seconds)
         granian = self._granian(application)
         serving = asyncio.create_task(granian.serve())  # noqa: TID251 -- the server's own; ended in _shut_down
@@ -139,7 +138,7 @@ class _Serving:
         await control.start()
         try:
             await wait_until_listening(self._settings.host, self._settings.port, serving)
-            self._announce(started)
+            self._announce(told)
             gc.collect()
             gc.freeze()  # what was made until now stays: no collection while serving has to walk through it
             stopping = asyncio.create_task(self._stop.wait())  # noqa: TID251 -- ended below
@@ -176,12 +175,7 @@ class _Serving:
         )
         if cancelled:
             _LOG.warning("requests were cancelled", requests=cancelled)
-        jobs.cancel()
-        await asyncio.wait({jobs}, timeout=stopping.for_work())
-        if not jobs.done():
-            _LOG.warning("background work was left behind")  # it waits for a database that hangs, say
-        elif not jobs.cancelled():
-            jobs.result()
+        await end_work(jobs, stopping)
         with suppress(TimeoutError, asyncio.CancelledError):  # files are sent without the application
             await asyncio.wait_for(serving, stopping.for_responses())
 
@@ -250,7 +244,7 @@ class _Serving:
             ),
         )
 
-    def _started(self, parts: Parts) -> Started:
+    def _told(self, parts: Parts) -> Started:
         default = parts.hosts.default
         return Started(
             settings=self._settings,

@@ -2,6 +2,10 @@
 
 import asyncio
 
+import structlog
+
+_LOG = structlog.get_logger(__name__)
+
 _RESERVE_SECONDS = 5
 """How much of the time is kept, at most, for what must be cancelled, and as much for the rest."""
 
@@ -10,9 +14,11 @@ class Stopping:
     """Tells how many seconds are left; the stop begins when somebody asks first."""
 
     def __init__(self, seconds: float) -> None:
-        """`reserve_seconds` is how long those may take, at most, that were cancelled."""
+        """`seconds` is how long the whole stop may take."""
         self._seconds = seconds
         self.reserve_seconds = min(_RESERVE_SECONDS, seconds / 3)
+        """How long those may take, at most, that were cancelled."""
+
         self._ends_at: float | None = None
 
     def for_requests(self) -> float:
@@ -45,3 +51,13 @@ class Stopping:
         if self._ends_at is None:
             self._ends_at = now + self._seconds
         return max(self._ends_at - kept_reserves * self.reserve_seconds - now, 0)
+
+
+async def end_work(jobs: "asyncio.Task[None]", stopping: Stopping) -> None:
+    """Cancel background work, and let it give back what it holds as far as there is time. Raises what made it fail."""
+    jobs.cancel()
+    await asyncio.wait({jobs}, timeout=stopping.for_work())
+    if not jobs.done():
+        _LOG.warning("background work was left behind")  # it waits for a database that hangs, say
+    elif not jobs.cancelled():
+        jobs.result()

@@ -15,8 +15,10 @@ from openecr.adapters.ids import SystemIds
 from openecr.domain.errors import CannotStart
 from openecr.jobs.routines import run_routines
 from openecr.jobs.worker import Worker
-from openecr.server.composition import compose
+from openecr.server.composition import Parts, compose
 from openecr.server.jobs import kinds_of, routines_of
+from openecr.server.starting import started
+from openecr.server.stopping import end_work
 from openecr.settings import Settings
 from openecr.store.database import DatabaseFailed
 
@@ -33,10 +35,10 @@ def run_worker(settings: Settings) -> int:
         DataFolder.acquire(settings.data) as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_work(settings, folder))
+        return runner.run(_run(settings, folder))
 
 
-async def _work(settings: Settings, folder: DataFolder) -> int:
+async def _run(settings: Settings, folder: DataFolder) -> int:
     stop = asyncio.Event()
     failures: list[BaseException] = []
     loop = asyncio.get_running_loop()
@@ -48,14 +50,27 @@ async def _work(settings: Settings, folder: DataFolder) -> int:
         loop.call_soon_threadsafe(stop.set)
 
     with suppress(DatabaseFailed):
-        async with compose(settings, folder, clock=SystemClock(), ids=SystemIds(), on_failure=fail) as parts:
-            worker = Worker(parts.jobs, kinds_of(parts), ids=SystemIds())
-            _LOG.info("working", worker=worker.name)
-            async with anyio.create_task_group() as group:
-                group.start_soon(partial(worker.run, is_alone=False))
-                group.start_soon(partial(run_routines, *routines_of(parts)))
-                await stop.wait()
-                group.cancel_scope.cancel()
+        composing = compose(settings, folder, clock=SystemClock(), ids=SystemIds(), on_failure=fail)
+        async with started(composing, stop) as parts:
+            if parts is not None:
+                await _work_until(stop, parts)
     if failures:
         _LOG.critical("stopped: the database failed", error=repr(failures[0]))
     return 1 if failures else 0
+
+
+async def _work_until(stop: asyncio.Event, parts: Parts) -> None:
+    jobs = asyncio.create_task(_work_on(parts))  # noqa: TID251 -- ended below
+    stopping = asyncio.create_task(stop.wait())  # noqa: TID251 -- the same
+    await asyncio.wait({jobs, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await end_work(jobs, parts.stopping)
+
+
+async def _work_on(parts: Parts) -> None:
+    """Work until cancelled."""
+    worker = Worker(parts.jobs, kinds_of(parts), ids=SystemIds())
+    _LOG.info("working", worker=worker.name)
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(worker.run, is_alone=False))
+        group.start_soon(partial(run_routines, *routines_of(parts)))
