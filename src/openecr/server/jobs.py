@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TypeVar
 
-from openecr.application.rewrapping import Rewrapping
+from openecr.application.rewrapping import RewrapReport
 from openecr.application.scrubbing import Scrubbing, ScrubReport, resumed
 from openecr.application.sealing import Sealing, SealReport
 from openecr.application.sealing import resumed as resumed_sealing
@@ -16,7 +16,7 @@ from openecr.jobs.worker import Handler, Kind, Run
 from openecr.server.composition import Parts
 from openecr.web.work_commands import REMOVE_ORPHANS, REWRAP_KEYS
 
-R = TypeVar("R", ScrubReport, SealReport)
+R = TypeVar("R", RewrapReport, ScrubReport, SealReport)
 
 _AUDIT_SECONDS = 0.5
 """What was noted for the trail is written within a second."""
@@ -39,8 +39,9 @@ _REWRAP_SECONDS = 7 * 24 * 3600
 
 _REST = 9
 _REST_MAX_SECONDS = 2.0
-"""After each step, work rests nine times as long as that took: it never has more than a tenth of anything. With a fifth
-it raised the p99 of pulls beside it by more than a fifth."""
+"""After each step, work rests nine times as long as that took, so it has a tenth of anything at most; after one that
+takes longer than 0.22 seconds it rests for two, and has more. With a fifth it raised the p99 of pulls beside it by more
+than a fifth."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
@@ -75,7 +76,7 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
         Kind(name="audit-retention", run=_until_done(parts.trail.expire), every_seconds=_RETENTION_SECONDS),
         Kind(
             name="scrub",
-            run=_walk(resumed, parts.scrubbing.step),
+            run=_walk(_at_once(resumed), parts.scrubbing.step),
             every_seconds=scrub_seconds,
             first_seconds=scrub_seconds,
         ),
@@ -93,7 +94,7 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
         ),
         Kind(
             name=REWRAP_KEYS,
-            run=_rewrap(parts.rewrapping),
+            run=_walk(parts.rewrapping.resumed, parts.rewrapping.step),
             every_seconds=_REWRAP_SECONDS,
             first_seconds=_REWRAP_SECONDS,
         ),
@@ -106,7 +107,7 @@ def _sealing_kinds(sealing: Sealing | None) -> Iterator[Kind]:
     if sealing is not None:
         yield Kind(
             name="seal-blobs",
-            run=_walk(resumed_sealing, sealing.step),
+            run=_walk(_at_once(resumed_sealing), sealing.step),
             every_seconds=_DAY_SECONDS,
             first_seconds=_FIRST_SEAL_SECONDS,
         )
@@ -135,11 +136,13 @@ def _alone(work: Callable[[], Awaitable[object]]) -> Handler:
     return handle
 
 
-def _walk(resume: Callable[[Mapping[str, object]], R], step: Callable[[R], Awaitable[bool]]) -> Handler:
-    """Go on where the last attempt was interrupted; what was found stays in the payload until the next run."""
+def _walk(
+    resume: Callable[[Mapping[str, object]], Awaitable[R]], step: Callable[[R], Awaitable[bool]]
+) -> Handler:
+    """Go on where the last attempt was interrupted; what was found or done stays in the payload until the next run."""
 
     async def handle(run: Run) -> None:
-        report = resume(run.payload)
+        report = await resume(run.payload)
         more = True
         while more:
             more = await step(report)
@@ -151,26 +154,17 @@ def _walk(resume: Callable[[Mapping[str, object]], R], step: Callable[[R], Await
     return handle
 
 
+def _at_once(resume: Callable[[Mapping[str, object]], R]) -> Callable[[Mapping[str, object]], Awaitable[R]]:
+    async def resumed_at_once(payload: Mapping[str, object]) -> R:
+        return resume(payload)
+
+    return resumed_at_once
+
+
 def _audit(scrubbing: Scrubbing) -> Handler:
     """What was found stays in the payload until the next run."""
 
     async def handle(run: Run) -> None:
         run.payload = asdict(await scrubbing.audit(remove_orphans=False))
-
-    return handle
-
-
-def _rewrap(rewrapping: Rewrapping) -> Handler:
-    """Go on where the last attempt was interrupted; what was done stays in the payload until the next run."""
-
-    async def handle(run: Run) -> None:
-        report = await rewrapping.resumed(run.payload)
-        more = True
-        while more:
-            more = await rewrapping.step(report)
-            report.is_done = not more
-            run.payload = asdict(report)
-            if not await run.save():
-                return
 
     return handle
