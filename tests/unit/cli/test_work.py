@@ -35,6 +35,11 @@ from openecr.web.control import ControlServer
 from openecr.web.work_commands import WorkCommands
 
 PATIENCE_SECONDS = 30
+LEASE_SECONDS = 5
+"""A machine that is busy may stand still for as long."""
+
+LEASES = 2
+"""So many are longer than a lease and the half of one."""
 
 
 async def no_key() -> dict[str, Any]:
@@ -167,14 +172,14 @@ class CountedJobs(Jobs):
 
     async def hold(self, job: ClaimedJob, payload: Mapping[str, object]) -> bool:
         self._renewals += 1
-        if self._renewals == 4 * RENEWALS:
+        if self._renewals == LEASES * RENEWALS:
             self.has_lasted.set()
         return await super().hold(job, payload)
 
 
 async def test_who_waits_behind_another_job_of_the_kind_is_not_told_that_nobody_works(tmp_path: Path) -> None:
     place = Place(tmp_path, kinds=("purge",))
-    place.jobs = jobs = CountedJobs(database=place.database, lease_seconds=1.5)
+    place.jobs = jobs = CountedJobs(database=place.database, lease_seconds=LEASE_SECONDS)
     await place.database.write(partial(rows.enqueue, kind="purge", now=0, unique_key="of a large repository"))
     has_begun = asyncio.Event()
 
@@ -185,7 +190,7 @@ async def test_who_waits_behind_another_job_of_the_kind_is_not_told_that_nobody_
 
     kind = Kind(name="purge", run=handle, every_seconds=3600, first_seconds=3600)
     worker = Worker(jobs, [kind], ids=SystemIds(), poll_seconds=0.01)
-    control = place.control(patience_seconds=1.5)
+    control = place.control(patience_seconds=LEASE_SECONDS / 2)
     await control.start()
     async with anyio.create_task_group() as group:
         group.start_soon(partial(worker.run, is_alone=True))
