@@ -1,6 +1,7 @@
 """Master keys that an external KMS holds: while that refuses one, nothing is served, whatever was opened before."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from openecr.adapters.keys import AwsKms, KmsOptions, TrustedKeyRing
+from openecr.adapters.keys import AwsKms, KmsOptions, TrustedKeyRing, add_master_key
 from openecr.application.master_keys import MasterKeys
 from openecr.domain.errors import CannotStart
 from tests.external_kms import ExternalKms, external_kms
@@ -317,3 +318,53 @@ def test_a_folder_of_master_keys_is_left_behind_for_an_external_kms(
         for name in ("plain", "keyed"):
             registry = Registry(driver, authorization(driver.client()), name)
             assert registry.call("GET", f"/blobs/{digest_of(site.image.layer)}").body == site.image.layer
+
+
+def _folder_of(keys: Path, *numbers: int) -> str:
+    """Make a folder with some of the keys of another one."""
+    folder = keys.with_name("-".join(("old", *map(str, numbers))))
+    folder.mkdir()
+    for number in numbers:
+        shutil.copy2(keys / f"master-{number:06}.key", folder)
+    return str(folder)
+
+
+def test_a_number_that_a_folder_has_used_is_not_drawn_again_where_its_key_is_missing(
+    kms: ExternalKms, storage: Flags, tmp_path: Path
+) -> None:
+    """The folder that is given is of before the last rotation: the right one opens the rest, whenever it is given."""
+    data, keys = tmp_path / "data", tmp_path / "data" / "keys"
+    with in_process_driver(data, flags=storage):
+        pass
+    add_master_key(keys)
+    with in_process_driver(data, flags=storage) as driver:
+        assert driver.server.parts.keys.numbers == (1, 2)
+    flags = {**storage, **kms.flags(kms.make_key())}
+
+    with in_process_driver(data, flags={**flags, "keys_old": _folder_of(keys, 1)}) as driver:
+        assert driver.server.parts.keys.numbers == (1, 3)
+    with in_process_driver(data, flags={**flags, "keys_old": _folder_of(keys, 1, 2)}) as driver:
+        assert driver.server.parts.keys.numbers == (1, 2, 3)
+
+
+def test_a_wrong_folder_of_old_keys_is_refused_before_a_key_is_drawn(
+    kms: ExternalKms, storage: Flags, tmp_path: Path
+) -> None:
+    data, keys, wrong = tmp_path / "data", tmp_path / "data" / "keys", tmp_path / "wrong"
+    with in_process_driver(data, flags=storage):
+        pass
+    add_master_key(keys)
+    with in_process_driver(data, flags=storage):
+        pass
+    wrong.mkdir()
+    shutil.copy2(keys / "master-000001.key", wrong)
+    add_master_key(wrong)
+
+    for told in ("master key 2 is not the one", "do not open what the database holds"):
+        flags = {**storage, **kms.flags(kms.make_key()), "keys_old": str(wrong)}
+        with pytest.raises(CannotStart, match=told), in_process_driver(data, flags=flags):
+            pass
+        (wrong / "master-000001.key").unlink(missing_ok=True)
+
+    with in_process_driver(data, flags=storage) as driver:
+        assert driver.server.parts.keys.numbers == (1, 2)

@@ -187,6 +187,24 @@ def test_the_next_key_of_the_environment_is_printed_and_kept_nowhere(tmp_path: P
         assert server.client().describe_repositories()["repositories"] == []
 
 
+def test_the_number_of_a_key_that_was_taken_out_is_not_given_again(server: RunningServer) -> None:
+    keys = server.data / "keys"
+    openecr(server, "keys", "add")
+    server.stop()
+    server.restart()
+    server.stop()
+    (keys / "master-000002.key").unlink()
+
+    away = openecr(server, "keys", "add", **server.settings)
+
+    assert away.returncode == 0, away.stderr
+    assert away.stdout.splitlines()[-1] == str(keys / "master-000003.key")  # of PostgreSQL, after warnings
+    (keys / "master-000003.key").unlink()
+    server.restart()
+    live = openecr(server, "keys", "add")
+    assert (live.returncode, live.stdout) == (0, f"{keys / 'master-000003.key'}\n"), live.stderr
+
+
 def test_no_key_is_added_where_there_is_none(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "openecr", "keys", "add", "--data", str(tmp_path / "none")],

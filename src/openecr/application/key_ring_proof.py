@@ -34,26 +34,38 @@ async def is_claimed(database: Database) -> bool:
 
 async def prove_key_ring(database: Database, keys: ServerKeyRing) -> None:
     """Open the proofs that the database holds, and leave those that it lacks. Raises CannotStart."""
+    await check_key_ring(database, keys)  # whoever is refused claims no number
     fresh = keys.seal(PROOF_PURPOSE, _TEXT).hex()
-    sample = await database.read(_find_sample)
 
     def claim(connection: Connection) -> str:
         server_state.put_first(connection, server_state.KEY_RING_PROOF, fresh)
         return server_state.find(connection, server_state.KEY_RING_PROOF) or fresh
 
+    if await database.read(_find_proof) is None:
+        _open(keys, PROOF_PURPOSE, bytes.fromhex(await database.write(claim)))
+    await _prove_each_key(database, keys)
+
+
+async def check_key_ring(database: Database, keys: ServerKeyRing) -> None:
+    """Open the proofs that the database holds, and write nothing. Raises CannotStart."""
+    sample = await database.read(_find_sample)
     if sample is not None:  # without a proof: an earlier version's
         _open(keys, SECRET_PURPOSE, sample.sealed_secret, associated=_bound_to(sample))
-    found = await database.read(lambda connection: server_state.find(connection, server_state.KEY_RING_PROOF))
-    if found is None:
-        found = await database.write(claim)
-    _open(keys, PROOF_PURPOSE, bytes.fromhex(found))
-    await _prove_each_key(database, keys)
+    found = await database.read(_find_proof)
+    if found is not None:
+        _open(keys, PROOF_PURPOSE, bytes.fromhex(found))
+    _open_each(keys, await database.read(lambda connection: _find_proofs(connection, keys.numbers)))
+
+
+def highest_proven(connection: Connection) -> int:
+    """Return the highest number that a master key was ever used under, whether or not it is still there; 0: none."""
+    name = server_state.find_last(connection, server_state.MASTER_KEY_PROOF)
+    return 0 if name is None else int(name.removeprefix(server_state.MASTER_KEY_PROOF))
 
 
 async def _prove_each_key(database: Database, keys: ServerKeyRing) -> None:
     """Let nobody start whose key of a number is not the one that was used first. Raises CannotStart."""
     known = await database.read(lambda connection: _find_proofs(connection, keys.numbers))
-    _open_each(keys, known)  # whoever is refused claims no other number
     fresh = {
         number: keys.seal_under(number, PROOF_PURPOSE, _TEXT).hex()
         for number in keys.numbers
@@ -67,6 +79,10 @@ async def _prove_each_key(database: Database, keys: ServerKeyRing) -> None:
 
     if fresh:
         _open_each(keys, await database.write(claim))
+
+
+def _find_proof(connection: Connection) -> str | None:
+    return server_state.find(connection, server_state.KEY_RING_PROOF)
 
 
 def _find_proofs(connection: Connection, numbers: Sequence[int]) -> Mapping[int, str]:

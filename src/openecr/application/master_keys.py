@@ -9,11 +9,12 @@ another server has added it under a key that this one is not told of yet.
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import structlog
 
+from openecr.application.key_ring_proof import highest_proven
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.clock import Clock
 from openecr.ports.keys import KeyIsAnother, KeyRefused, KeyService
@@ -86,7 +87,7 @@ class MasterKeys:
                         message="this database was used with other master keys than an external KMS's: "
                         "give those (--keys FOLDER, or OPENECR_MASTER_KEYS), or their folder as --keys-old too"
                     )
-                await self._draw(max(self._older, default=0) + 1)
+                await self._draw(await self._next_number(()))
             await self._ask()
         except KeyRefused as error:
             raise CannotStart(
@@ -110,7 +111,7 @@ class MasterKeys:
                 found = await self._database.read(_list)
                 if len(found) >= MASTER_KEYS_MAX:
                     raise CannotStart(message=f"there are {len(found)} master keys, which is the most")
-                number = max((*found, *self._older), default=0) + 1
+                number = await self._next_number(found)
                 if await self._draw(number):
                     return number
         except (KeyRefused, Unavailable) as error:
@@ -168,6 +169,10 @@ class MasterKeys:
                 )
         self._had |= frozenset(opened)
         self._ring.open(opened, until=asked_at + self._trust_seconds * SECOND)
+
+    async def _next_number(self, found: Iterable[int]) -> int:
+        """Return the number after all that were ever used: also those whose keys are in no folder any more."""
+        return max(*found, *self._older, await self._database.read(highest_proven), 0) + 1
 
     async def _draw(self, number: int) -> bool:
         """Have a master key drawn, and keep it unless another process was first. Raises KeyRefused, Unavailable."""

@@ -28,8 +28,8 @@ def obey(settings: Settings, command: Command) -> dict[str, Any]:
 
 def add_key(settings: Settings) -> dict[str, Any]:
     """Make the next master key, as a server would. Raises OperatorError."""
-    if not settings.keys_kms_keys:
-        return asyncio.run(keys.add_key(settings, None))
+    if not settings.keys_kms_keys and not _has_database(settings):
+        return asyncio.run(keys.add_key(settings, None, None))
     _require_data(settings)
     with DataFolder.acquire(settings.data) as folder:
         return asyncio.run(_add_key(settings, folder))
@@ -40,7 +40,7 @@ async def _add_key(settings: Settings, folder: DataFolder) -> dict[str, Any]:
         databases = await open_databases(
             settings, folder, stack, clock=SystemClock(), on_failure=lambda _: None
         )
-        return await keys.add_key(settings, databases.master_keys)
+        return await keys.add_key(settings, databases.metadata, databases.master_keys)
 
 
 async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dict[str, Any]:
@@ -62,11 +62,15 @@ async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dic
 
 
 def _require_data(settings: Settings) -> None:
-    if settings.database is None and not (settings.data / "metadata.sqlite").exists():
+    if not _has_database(settings):
         raise CannotStart(
             message=f"no server was ever started on {settings.data}: run `openecr serve`, "
             "or give --data or --database"
         )
+
+
+def _has_database(settings: Settings) -> bool:
+    return settings.database is not None or (settings.data / "metadata.sqlite").exists()
 
 
 def follow_key(data: Path, key: RootKey) -> None:

@@ -59,6 +59,7 @@ class Parts:
     """What is left to see of a server once it is put together."""
 
     web: WebApplication
+    metadata: Database
     accounts: Accounts
     collection: Collection
     jobs: Jobs
@@ -134,6 +135,7 @@ async def compose(
                 clock=clock,
                 ids=ids,
             ),
+            metadata=metadata,
             accounts=accounts,
             collection=_collection(databases, store, clock, limits),
             jobs=Jobs(database=metadata, clock=clock, lease_seconds=limits.job_lease_seconds),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from openecr.adapters.data_folder import DataFolder
-from openecr.application.key_ring_proof import is_claimed, prove_key_ring
+from openecr.application.key_ring_proof import check_key_ring, is_claimed, prove_key_ring
 from openecr.application.master_keys import MasterKeys, is_kept
 from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.clock import Clock
@@ -99,6 +99,9 @@ async def _with_keys(
             )
         return Databases(metadata=metadata, activity=activity, keys=keys, master_keys=None)
     external = external_keys(settings, metadata, clock)
+    if external.older is not None and not await metadata.read(is_kept):
+        # A wrong folder is refused before a key is drawn that would follow its keys, and stay.
+        await check_key_ring(metadata, external.older)
     may_create = settings.keys_old is not None or not await is_claimed(metadata)
     await external.master_keys.start(may_create=may_create)
     return Databases(

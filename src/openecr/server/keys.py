@@ -1,9 +1,7 @@
 """The master keys that a server seals with, as the settings say."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from openecr.adapters.data_folder import DataFolder
@@ -16,8 +14,9 @@ from openecr.adapters.keys import (
     add_master_key,
     read_master_keys,
 )
+from openecr.application.key_ring_proof import highest_proven
 from openecr.application.master_keys import MasterKeys
-from openecr.domain.errors import CannotStart
+from openecr.domain.errors import CannotStart, Unavailable
 from openecr.ports.clock import Clock
 from openecr.settings import Settings
 from openecr.store.database import Database
@@ -25,10 +24,11 @@ from openecr.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalKeys:
-    """A ring that an external KMS opens, and what asks it."""
+    """A ring that an external KMS opens, and what asks it. `older` holds the keys from before, if there are some."""
 
     ring: TrustedKeyRing
     master_keys: MasterKeys
+    older: MasterKeyRing | None
 
 
 def open_keys(settings: Settings, folder: DataFolder, *, may_create: bool) -> MasterKeyRing:
@@ -63,6 +63,7 @@ def external_keys(settings: Settings, database: Database, clock: Clock) -> Exter
         service = AwsKms(options)
     except ValueError as error:
         raise CannotStart(message=f"cannot use the external KMS: {error}") from error
+    older = {} if settings.keys_old is None else read_master_keys(settings.keys_old, may_create=False)
     ring = TrustedKeyRing(clock=clock, sealing_number=settings.sealing_key)
     master_keys = MasterKeys(
         database=database,
@@ -71,25 +72,29 @@ def external_keys(settings: Settings, database: Database, clock: Clock) -> Exter
         clock=clock,
         check_seconds=settings.keys_kms_check_seconds,
         trust_seconds=settings.keys_kms_trust_seconds,
-        older=_old_keys(settings.keys_old),
+        older=older,
     )
-    return ExternalKeys(ring=ring, master_keys=master_keys)
+    return ExternalKeys(ring=ring, master_keys=master_keys, older=MasterKeyRing(older) if older else None)
 
 
-async def add_key(settings: Settings, master_keys: MasterKeys | None) -> dict[str, Any]:
+async def add_key(
+    settings: Settings, database: Database | None, master_keys: MasterKeys | None
+) -> dict[str, Any]:
     """Make the next master key where the others are, and say which; one of the environment is told, and not kept.
 
-    Raises CannotStart.
+    `database` None: there is none yet, and no number was used in it. Raises CannotStart.
     """
     if master_keys is not None:
         number = await master_keys.add()
         return {"number": number, "made": f"master key {number}, a data key of {settings.keys_kms_keys[0]}"}
+    try:
+        used = 0 if database is None else await database.read(highest_proven)
+    except Unavailable as error:
+        raise CannotStart(
+            message=f"no master key was made: {error.message} {error.context}".rstrip()
+        ) from error
     if settings.master_keys:
-        number = max(keys_of_environment(settings)) + 1
+        number = max(used, *keys_of_environment(settings)) + 1
         return {"number": number, "setting": f"{number}:{os.urandom(MASTER_KEY_BYTES).hex()}"}
-    number, path = add_master_key(settings.keys or settings.data / "keys")
+    number, path = add_master_key(settings.keys or settings.data / "keys", after=used)
     return {"number": number, "made": str(path)}
-
-
-def _old_keys(folder: Path | None) -> Mapping[int, bytes]:
-    return {} if folder is None else read_master_keys(folder, may_create=False)

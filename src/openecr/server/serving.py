@@ -217,7 +217,7 @@ class _Serving:
                 collection=parts.collection,
                 rewrapping=parts.rewrapping,
                 keys=parts.keys,
-                add_key=partial(add_key, self._settings, parts.master_keys),
+                add_key=partial(add_key, self._settings, parts.metadata, parts.master_keys),
             ),
             status=lambda: {
                 "endpoint": self._settings.endpoint_url,

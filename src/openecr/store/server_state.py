@@ -44,6 +44,12 @@ LIST = Statement(
     .order_by(_S.name)
     .limit(bindparam("count"))
 )
+LAST = Statement(
+    select(_S.name)
+    .where(_S.name >= bindparam("first"), _S.name < bindparam("end"))
+    .order_by(_S.name.desc())
+    .limit(1)
+)
 REPLACE = Statement(
     update(SERVER_STATE)
     .where(_S.name == bindparam("the_name"), _S.value == bindparam("seen"))
@@ -85,3 +91,9 @@ def list_named(connection: Connection, prefix: str, *, limit: int) -> list[tuple
     """Return names that begin with a prefix, in order, and their values."""
     rows = connection.fetch_all(LIST, first=prefix, end=f"{prefix}\x7f", count=limit)
     return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def find_last(connection: Connection, prefix: str) -> str | None:
+    """Return the last name that begins with a prefix, or None."""
+    row = connection.fetch_one(LAST, first=prefix, end=f"{prefix}\x7f")
+    return None if row is None else str(row[0])

@@ -45,15 +45,18 @@ def open_key_ring(folder: Path, *, may_create: bool) -> MasterKeyRing:
     return MasterKeyRing(read_master_keys(folder, may_create=may_create))
 
 
-def add_master_key(folder: Path) -> tuple[int, Path]:
+def add_master_key(folder: Path, *, after: int = 0) -> tuple[int, Path]:
     """Make a new master key, which seals from the next start on; the older ones still open.
 
-    Returns its number and file. Raises CannotStart where there is no key that it could follow.
+    `after` is the highest number that was ever used, if that is known. Returns its number and file.
+
+    Raises CannotStart where there is no key that it could follow.
     """
     newest = max(_key_files(folder), default=0) if folder.is_dir() else 0
     if newest == 0:
         raise CannotStart(message=f"{folder} holds no master key that another could follow")
-    return newest + 1, _add(folder, newest + 1)
+    number = max(newest, after) + 1
+    return number, _add(folder, number)
 
 
 def _add(folder: Path, number: int) -> Path:
