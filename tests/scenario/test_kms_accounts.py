@@ -57,6 +57,17 @@ def test_another_account_manages_no_key_whatever_policies_say(
     assert keys.root().list_resource_tags(KeyId=shared)["Tags"] == []
 
 
+def test_what_the_operator_is_told_of_another_account_is_what_the_server_does(open_house: KeyHouse) -> None:
+    shared = open_house.key(allow("kms:*", Principal=account()), allow("kms:*", Principal=account(OTHER)))
+    driver, root = open_house.inside, account(OTHER)["AWS"]
+
+    def told(action: str) -> object:
+        return driver.call(driver.server.parts.explanations.explain, root, action, shared, {})["decision"]
+
+    assert (told("kms:DescribeKey"), told("kms:ReEncryptTo")) == ("ALLOW", "ALLOW")
+    assert "ALLOW" not in {told("kms:DisableKey"), told("kms:disablekey"), told("kms:PutKeyPolicy")}
+
+
 def test_an_alias_names_no_key_of_another_account(keys: KeyHouse, shared: str) -> None:
     theirs, own = keys.root(account_id=OTHER), keys.key(account_id=OTHER)
     theirs.create_alias(AliasName="alias/theirs", TargetKeyId=own)

@@ -10,6 +10,7 @@ from openecr.domain.callers import Caller, RequestContext, RoleSession, Root, Se
 from openecr.domain.decisions import Requirement
 from openecr.domain.errors import OperatorError
 from openecr.domain.iam import Entity, EntityKind
+from openecr.domain.kms import KeyName, is_key_id, is_within_account, parse_key_arn
 from openecr.domain.registries import RegistryId, is_account_id, is_region, parse_repository_arn
 from openecr.ports.clock import Clock
 from openecr.store import iam_entities
@@ -127,4 +128,18 @@ def _requirement(
         account_id=parts[4] if is_account_id(parts[4]) else caller.account_id,
         region=parts[3] if is_region(parts[3]) else region,
     )
-    return Requirement(actions=(action,), registry=registry, arn=resource, context_keys=given)
+    return Requirement(
+        actions=(action,),
+        registry=registry,
+        arn=resource,
+        context_keys=given,
+        entity=_key(resource),
+        within_account=is_within_account(action),
+    )
+
+
+def _key(arn: str) -> KeyName | None:
+    """Return the key that an ARN names, whose policy and grants count. None: it names none."""
+    named = parse_key_arn(arn)
+    key_id = "" if named is None else named[1].removeprefix("key/")
+    return KeyName(key_id=key_id) if is_key_id(key_id) else None

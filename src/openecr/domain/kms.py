@@ -40,6 +40,20 @@ CONTEXT_OPERATIONS = frozenset(
 GRANT_OPERATIONS = CONTEXT_OPERATIONS | {"CreateGrant", "DescribeKey", "RetireGrant"}
 """What grants for symmetric keys may be about (KMS developer guide, "Grant operations")."""
 
+_CROSSING_ACTIONS = frozenset(
+    f"kms:{operation}".lower()
+    for operation in (
+        *CONTEXT_OPERATIONS,
+        "CreateGrant",
+        "DescribeKey",
+        "GetKeyRotationStatus",
+        "ListGrants",
+        "RetireGrant",
+        "RevokeGrant",
+    )
+)
+"""What may be done with a key of another account (KMS API reference, "Cross-account use" of each operation)."""
+
 FOLDED_CONTEXT_KEYS = "openecr:EncryptionContextKeys"
 """The condition key of a context's keys in lower case: what constraints of grants are compared with."""
 
@@ -164,6 +178,12 @@ class KmsGrant:
     def is_services(self) -> bool:
         """Tell whether a service, and no principal of an account, is the grantee."""
         return not self.grantee.startswith("arn:")
+
+
+def is_within_account(action: str) -> bool:
+    """Tell whether an action is one of KMS that is for keys of the caller's account alone, whatever policies say."""
+    folded = action.lower()
+    return folded.startswith("kms:") and folded not in _CROSSING_ACTIONS
 
 
 def key_arn(registry: RegistryId, key_id: str) -> str:

@@ -11,7 +11,16 @@ from openecr.application.key_names import NamedKey, read_key
 from openecr.domain.callers import Caller, RequestContext
 from openecr.domain.decisions import Requirement
 from openecr.domain.errors import AccessDenied
-from openecr.domain.kms import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, KeyName, alias_arn, context_keys, is_alias
+from openecr.domain.kms import (
+    KEY_ORIGIN,
+    KEY_SPEC,
+    KEY_USAGE,
+    KeyName,
+    alias_arn,
+    context_keys,
+    is_alias,
+    is_within_account,
+)
 from openecr.domain.kms_errors import (
     CIPHERTEXT_DENIED,
     InvalidCiphertext,
@@ -35,10 +44,13 @@ def registry_of(caller: Caller, context: RequestContext) -> RegistryId:
 
 
 def within_account(requires: Requires) -> Requires:
-    """Require the same of keys and aliases of the caller's account alone."""
+    """Require the same, where an action is for it, of keys and aliases of the caller's account alone."""
 
     def narrowed(caller: Caller, context: RequestContext, parameters: Parameters) -> list[Requirement]:
-        return [replace(each, within_account=True) for each in requires(caller, context, parameters)]
+        return [
+            replace(each, within_account=any(map(is_within_account, each.actions)))
+            for each in requires(caller, context, parameters)
+        ]
 
     return narrowed
 

@@ -1,7 +1,6 @@
 """Every operation of KMS, one row each.
 
-A key of another account is used by few of them, whatever policies say: those whose row `crosses_accounts` (KMS API
-reference, "Cross-account use" of each operation).
+A key of another account is used by few of them, whatever policies say (`domain/kms.py` names their actions).
 """
 
 from openecr.web.aws.call import Handler
@@ -31,20 +30,18 @@ def _row(
     requires: Requires,
     handler: Handler,
     needs: frozenset[str] = _NONE,
-    *,
-    crosses_accounts: bool = False,
 ) -> Row:
-    requires = requires if crosses_accounts else requirements.within_account(requires)
+    requires = requirements.within_account(requires)
     return Row(service="kms", name=name, requires=requires, needs=needs, handler=handler)
 
 
-def _key_row(name: str, handler: Handler, *, crosses_accounts: bool = False) -> Row:
+def _key_row(name: str, handler: Handler) -> Row:
     """An operation on the key that is named by its id or ARN."""
-    return _row(name, on_key(f"kms:{name}"), handler, _KEY, crosses_accounts=crosses_accounts)
+    return _row(name, on_key(f"kms:{name}"), handler, _KEY)
 
 
 def _encrypting_row(name: str, handler: Handler) -> Row:
-    return _row(name, on_ciphertext_of(f"kms:{name}"), handler, _ENCRYPTION, crosses_accounts=True)
+    return _row(name, on_ciphertext_of(f"kms:{name}"), handler, _ENCRYPTION)
 
 
 _KEYS = (
@@ -69,7 +66,6 @@ _KEYS = (
         on_key("kms:DescribeKey", takes_alias=True),
         keys.describe_key,
         _KEY,
-        crosses_accounts=True,
     ),
     _row("ListKeys", on_everything("kms:ListKeys"), keys.list_keys),
     _key_row("EnableKey", keys.enable_key),
@@ -103,7 +99,7 @@ _KEYS = (
         _KEY | {"RotationPeriodInDays"},
     ),
     _key_row("DisableKeyRotation", rotations.disable_key_rotation),
-    _key_row("GetKeyRotationStatus", rotations.get_key_rotation_status, crosses_accounts=True),
+    _key_row("GetKeyRotationStatus", rotations.get_key_rotation_status),
     _key_row("RotateKeyOnDemand", rotations.rotate_key_on_demand),
     _key_row("ListKeyRotations", rotations.list_key_rotations),
 )
@@ -122,7 +118,6 @@ _CIPHERS = (
         requirements.on_ciphertext,
         ciphers.decrypt,
         frozenset({"CiphertextBlob", "EncryptionContext", "KeyId"}),
-        crosses_accounts=True,
     ),
     _row(
         "ReEncrypt",
@@ -137,7 +132,6 @@ _CIPHERS = (
                 "SourceKeyId",
             }
         ),
-        crosses_accounts=True,
     ),
     _encrypting_row("GenerateDataKey", ciphers.generate_data_key),
     _encrypting_row("GenerateDataKeyWithoutPlaintext", ciphers.generate_data_key_without_plaintext),
@@ -150,18 +144,16 @@ _GRANTS = (
         requirements.on_new_grant,
         grants.create_grant,
         frozenset({"Constraints", "GranteePrincipal", "KeyId", "Operations", "RetiringPrincipal"}),
-        crosses_accounts=True,
     ),
-    _key_row("ListGrants", grants.list_grants, crosses_accounts=True),
+    _key_row("ListGrants", grants.list_grants),
     _row("ListRetirableGrants", on_everything("kms:ListRetirableGrants"), grants.list_retirable_grants),
     _row(
         "RetireGrant",
         requirements.on_retired_grant,
         grants.retire_grant,
         frozenset({"GrantId", "GrantToken", "KeyId"}),
-        crosses_accounts=True,
     ),
-    _key_row("RevokeGrant", grants.revoke_grant, crosses_accounts=True),
+    _key_row("RevokeGrant", grants.revoke_grant),
 )
 
 ROWS: tuple[Row, ...] = (*_KEYS, *_ALIASES, *_CIPHERS, *_GRANTS)
