@@ -112,7 +112,8 @@ class Rewrapping:
         if number not in self._keys.numbers:
             raise Unavailable(
                 message="The server's keys cannot be used at the moment. Try again later.",
-                context=f"master key {number}, which is to seal, is not known here",
+                context=f"master key {number}, which is to seal, is not known here: bring it back, or run "
+                "`openecr keys rewrap` again, which seals under the key that seals now",
             )
         fresh = RewrapReport(number=number, is_asked=asked is not None)
         if not payload or payload.get("is_done") or payload.get("number") != number:
