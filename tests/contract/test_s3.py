@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -208,19 +207,6 @@ async def test_a_server_that_takes_no_list_is_asked_for_each(
     proxy.choose = lambda asked: error_answer(status, code) if asked.method == "POST" else None
 
     assert not await refused.remove([ONE, TWO, THREE])
-
-    assert await everything(store) == []
-
-
-async def test_what_is_gone_already_is_removed_from_a_server_that_says_so(
-    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
-) -> None:
-    await stored(store, ONE, b"x")
-    gone = error_answer("404 Not Found", "NoSuchKey")
-    proxy.choose = lambda asked: gone if asked.method == "DELETE" and TWO in asked.target else None
-
-    assert not await refused.remove([TWO])
-    assert not await refused.remove([ONE])
 
     assert await everything(store) == []
 
@@ -454,26 +440,6 @@ async def test_reads_that_hang_do_not_keep_bytes_from_being_removed(
                 break
     assert await store.size(TWO) is None
     await reading
-
-
-@ON_ONE
-async def test_reads_and_removals_that_hang_do_not_make_it_look_away(server: S3Server, bucket: str) -> None:
-    store = S3BlobStore(server.options(bucket, bounds=Bounds(data_threads=4, deleting_threads=2)))
-    goes_on = threading.Event()
-    hanging = [
-        asyncio.create_task(pool.run(goes_on.wait, seconds=600))
-        for pool in (store._data, store._deletes)
-        for _ in range(8)
-    ]
-    await asyncio.sleep(0)
-
-    try:
-        assert (store._data._places._value, store._deletes._places._value) == (0, 0)
-        assert await store.answers()
-    finally:
-        goes_on.set()
-        await asyncio.gather(*hanging)
-        await store.close()
 
 
 @ON_ONE

@@ -1,14 +1,17 @@
-"""What a start proves of a bucket, what is left over in one, and its mark."""
+"""What a start proves of a bucket, what is left over or gone in one, its mark, and whether it answers."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from openecr.adapters.blobs.s3 import Bounds, S3BlobStore
-from tests.contract.blob_store import location
+from tests.contract.blob_store import everything, location, stored
 from tests.faulty_proxy import FaultyProxy, error_answer, faulty_proxy
 from tests.s3_servers import SERVERS, S3Server
 
+ONE, TWO = location(1), location(2)
 FOR_EVER = 1_000_000 * 60 * 60 * 24 * 365 * 200
 """An instant after every test, in microseconds."""
 
@@ -111,3 +114,36 @@ async def test_a_mark_is_made_once_and_replaced_only_where_it_is_the_one_that_wa
     await store.make_mark("second", instead_of="first")
 
     assert await store.read_marks() == {"second"}
+
+
+async def test_what_is_gone_already_is_removed_from_a_server_that_says_so(
+    refused: S3BlobStore, store: S3BlobStore, proxy: FaultyProxy
+) -> None:
+    await stored(store, ONE, b"x")
+    gone = error_answer("404 Not Found", "NoSuchKey")
+    proxy.choose = lambda asked: gone if asked.method == "DELETE" and TWO in asked.target else None
+
+    assert not await refused.remove([TWO])
+    assert not await refused.remove([ONE])
+
+    assert await everything(store) == []
+
+
+@pytest.mark.parametrize("server", ["versity"], indirect=True)
+async def test_reads_and_removals_that_hang_do_not_make_it_look_away(server: S3Server, bucket: str) -> None:
+    store = S3BlobStore(server.options(bucket, bounds=Bounds(data_threads=4, deleting_threads=2)))
+    goes_on = threading.Event()
+    hanging = [
+        asyncio.create_task(pool.run(goes_on.wait, seconds=600))
+        for pool in (store._data, store._deletes)
+        for _ in range(8)
+    ]
+    await asyncio.sleep(0)
+
+    try:
+        assert (store._data._places._value, store._deletes._places._value) == (0, 0)
+        assert await store.answers()
+    finally:
+        goes_on.set()
+        await asyncio.gather(*hanging)
+        await store.close()

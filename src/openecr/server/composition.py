@@ -107,9 +107,7 @@ async def compose(
         pull_times = PullTimes(database=activity, clock=clock)
         key_uses = AccessKeyUses(database=activity)
         trail = _trail(settings, databases, clock, ids, stack)
-        # A file never hangs: what an embedded server noted of answered requests is written however long that takes.
-        limit = None if settings.database is None else stopping.for_notes
-        stack.push_async_callback(_write_notes, limit, pull_times, key_uses, trail)
+        stack.push_async_callback(_write_notes, settings, stopping, pull_times, key_uses, trail)
         use_cases = UseCases(
             database=metadata,
             store=store,
@@ -225,11 +223,18 @@ def _stream(settings: Settings, stack: AsyncExitStack) -> AuditStream | None:
 
 
 async def _write_notes(
-    limit: Callable[[], float] | None, pull_times: PullTimes, key_uses: AccessKeyUses, trail: AuditTrail
+    settings: Settings,
+    stopping: Stopping,
+    pull_times: PullTimes,
+    key_uses: AccessKeyUses,
+    trail: AuditTrail,
 ) -> None:
-    """Write what was noted in memory, and let another process move events at once, as far as there is time."""
+    """Write what was noted in memory, and let another process move events at once, as far as there is time.
+
+    A file never hangs: what an embedded server noted of answered requests is written however long that takes.
+    """
     try:
-        async with asyncio.timeout(None if limit is None else limit()):
+        async with asyncio.timeout(None if settings.database is None else stopping.for_notes()):
             await _flush(pull_times, key_uses, trail)
             with suppress(DatabaseFailed, Unavailable):
                 await trail.hand_over()
