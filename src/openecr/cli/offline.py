@@ -10,6 +10,7 @@ from openecr.adapters.clocks import SystemClock
 from openecr.adapters.data_folder import DataFolder
 from openecr.adapters.env_file import read_environment, write_environment
 from openecr.adapters.ids import SystemIds
+from openecr.adapters.logs import configure_logging
 from openecr.application.accounts import Accounts
 from openecr.domain.accounts import RootKey
 from openecr.domain.errors import CannotStart
@@ -22,6 +23,7 @@ from openecr.web.control import AccountCommands, Command
 def obey(settings: Settings, command: Command) -> dict[str, Any]:
     """Do what a server would. Raises OperatorError."""
     _require_data(settings)
+    _log_beside_the_answer(settings)
     with DataFolder.acquire(settings.data) as folder:
         return asyncio.run(_obey(settings, folder, command))
 
@@ -31,6 +33,7 @@ def add_key(settings: Settings) -> dict[str, Any]:
     if not settings.keys_kms_keys and not _has_database(settings):
         return asyncio.run(keys.add_key(settings, None, None))
     _require_data(settings)
+    _log_beside_the_answer(settings)
     with DataFolder.acquire(settings.data) as folder:
         return asyncio.run(_add_key(settings, folder))
 
@@ -59,6 +62,11 @@ async def _obey(settings: Settings, folder: DataFolder, command: Command) -> dic
                 follow_key(folder.path, key)
 
         return await AccountCommands(accounts, key_changed=follow).obey(command)
+
+
+def _log_beside_the_answer(settings: Settings) -> None:
+    """Leave standard output to what was asked for: a script reads it."""
+    configure_logging(log_format=settings.log_format, level=settings.log_level)
 
 
 def _require_data(settings: Settings) -> None:
