@@ -116,7 +116,12 @@ class S3Server:
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+            # Swift asks for patience where its parts do not hear each other in time, on a busy machine.
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"mode": "standard", "total_max_attempts": 10},
+            ),
         )
 
     def make_bucket(self) -> str:

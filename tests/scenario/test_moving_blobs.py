@@ -47,11 +47,11 @@ def openecr(settings: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path, database: Variables) -> None:
+def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path) -> None:
     with swift_server() as swift:
         bucket = swift.settings(swift.make_bucket())
         place = bucket.pop("blobs")
-        reached = {**database, **variables(bucket)}
+        reached = variables(bucket)
         folder = tmp_path / "data" / "blobs"
         copy = ("blobs", "copy", "--from", str(folder), "--to", place, "--data", str(tmp_path / "data"))
 
@@ -103,11 +103,12 @@ def test_blobs_move_from_a_folder_to_a_bucket(tmp_path: Path, database: Variable
             server.kill()
 
 
-def test_blobs_move_from_a_bucket_to_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["PostgreSQL"], indirect=True)
+def test_blobs_move_from_a_bucket_to_a_folder(tmp_path: Path, database: Variables) -> None:
     with swift_server() as swift:
         bucket = swift.settings(swift.make_bucket())
         place = bucket.pop("blobs")
-        reached = variables(bucket)
+        reached = {**database, **variables(bucket)}
         folder = tmp_path / "folder"
         copy = ("blobs", "copy", "--from", place, "--to", str(folder), "--data", str(tmp_path / "data"))
 
@@ -125,7 +126,7 @@ def test_blobs_move_from_a_bucket_to_a_folder(tmp_path: Path) -> None:
             assert f"complete: {folder} may be used alone" in openecr(reached, *copy)
             assert server.stop() == 0
 
-            server = RunningServer(tmp_path, settings={"OPENECR_BLOBS": str(folder)}).start()
+            server = RunningServer(tmp_path, settings={**database, "OPENECR_BLOBS": str(folder)}).start()
             assert contents(server, pushed) == pushed
             assert server.stop() == 0
         finally:

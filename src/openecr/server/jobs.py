@@ -37,11 +37,11 @@ _REWRAP_SECONDS = 7 * 24 * 3600
 """What an operator forgets to ask for after a rotation is done within a week."""
 
 
-_REST = 9
-_REST_MAX_SECONDS = 2.0
-"""After each step, work rests nine times as long as that took, so it has a tenth of anything at most; after one that
-takes longer than 0.22 seconds it rests for two, and has more. With a fifth it raised the p99 of pulls beside it by more
-than a fifth."""
+_REST = 4
+_REST_MAX_SECONDS = 1.0
+"""After each step, work rests four times as long as that took, and a second at most: steps of a quarter of a second have
+a fifth of anything. With a third it raised the p99 of pulls beside it by more than a fifth; with a tenth bytes went too
+slowly from a disk that was nearly full."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
