@@ -39,9 +39,9 @@ _REWRAP_SECONDS = 7 * 24 * 3600
 
 _REST = 4
 _REST_MAX_SECONDS = 1.0
-"""After each step, work rests four times as long as that took, and a second at most: steps of a quarter of a second have
-a fifth of anything. With a third it raised the p99 of pulls beside it by more than a fifth; with a tenth bytes went too
-slowly from a disk that was nearly full."""
+"""After each step, work rests four times as long as that took, and a second at most: steps of up to a quarter of a
+second have a fifth of anything. With a third it raised the p99 of pulls beside it by more than a fifth; with a tenth
+bytes went too slowly from a disk that was nearly full."""
 
 
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
