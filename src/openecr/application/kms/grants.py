@@ -58,7 +58,7 @@ class Grants:
         """
         check_grant(wanted)
         grant_id, now = self._ids.token(GRANT_ID_BYTES).hex(), self._clock.now()
-        is_full = await self._is_full(key_id_of(grant))
+        is_full = not await has_room_for_grants(self._database, key_id_of(grant), 1, self._limits)
 
         def unit(connection: Connection) -> KmsGrant:
             key = require_key(connection, grant)
@@ -137,14 +137,18 @@ class Grants:
         key_id_of(grant)
         await self._database.write(audited(grant, unit))
 
-    async def _is_full(self, key_id: str) -> bool:
-        """Counted outside the unit: an exact count would make every grant on a key wait for every other one."""
-        count = await self._database.scan(lambda connection: kms_grants.count(connection, key_id))
-        return count >= self._limits.kms_grants_per_key
-
     def _has_enough(self, connection: Connection, made: KmsGrant) -> bool:
         count = kms_grants.count_of_grantee(connection, made.key_id, made.grantee)
         return count >= self._limits.kms_grants_per_principal
+
+
+async def has_room_for_grants(database: Database, key_id: str, wanted: int, limits: Limits) -> bool:
+    """Tell whether a key may have so many grants more.
+
+    To be asked outside of the unit that adds them: an exact count would make each wait for every other one on the key.
+    """
+    count = await database.scan(lambda connection: kms_grants.count(connection, key_id))
+    return count + wanted <= limits.kms_grants_per_key
 
 
 def check_grant(wanted: NewGrant) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from openecr.application.authorization import Authorizer, denial
 from openecr.application.key_names import NamedKey, missing, read_key, require_key
 from openecr.application.kms.ciphers import decrypted, encrypted, read_origin
-from openecr.application.kms.grants import GRANT_ID_BYTES, NewGrant, made_grant
+from openecr.application.kms.grants import GRANT_ID_BYTES, NewGrant, has_room_for_grants, made_grant
 from openecr.application.kms.materials import Materials
 from openecr.application.kms.states import check_usable
 from openecr.application.limits import Limits
@@ -200,9 +200,7 @@ class RepositoryKeys:
         return granted.located.unique_id
 
     async def _check_quota(self, key_id: str) -> None:
-        """Counted outside the unit: an exact count would make every creation on a key wait for every other one."""
-        count = await self._database.scan(lambda connection: kms_grants.count(connection, key_id))
-        if count + _GRANTS > self._limits.kms_grants_per_key:
+        if not await has_room_for_grants(self._database, key_id, _GRANTS, self._limits):
             raise KmsLimitExceeded(message="The key has as many grants as it may have")
 
     async def _ask(
