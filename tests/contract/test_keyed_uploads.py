@@ -13,6 +13,7 @@ from openecr.domain.digests import Digest
 from openecr.store import keyed_blobs
 from openecr.store.database import Database, Work
 from tests.contract.databases import Databases
+from tests.contract.fronts import Front
 from tests.contract.keyed_shelves import BLOBS_OF, KeyedShelf
 from tests.contract.shelves import chunks_of
 
@@ -22,30 +23,21 @@ CONTENT = b"pushed by many at once"
 DIGEST = Digest.of(CONTENT)
 
 
-class LookedAt:
+class LookedAt(Front):
     """A database that lets something happen after an upload has looked where its blob goes."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self.looks = 0
         self.then: list[Callable[[], Awaitable[object]]] = []
 
     async def read(self, work: Work[T]) -> T:
-        found = await self._database.read(work)
+        found = await super().read(work)
         if isinstance(work, partial) and work.func is keyed_blobs.find_place:
             self.looks += 1
             if self.then:
                 await self.then.pop(0)()
         return found
-
-    async def scan(self, work: Work[T]) -> T:
-        return await self._database.scan(work)
-
-    async def write(self, work: Work[T]) -> T:
-        return await self._database.write(work)
-
-    async def close(self) -> None:
-        await self._database.close()
 
 
 @pytest.fixture
