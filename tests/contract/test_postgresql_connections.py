@@ -1,10 +1,8 @@
 """Connections to PostgreSQL that break, and callers that go away: nothing is lost, done twice or left half done."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
@@ -20,6 +18,7 @@ from openecr.store.postgresql import PostgresDatabase
 from openecr.store.statements import Statement
 from tests.contract.administrators import Administrator
 from tests.contract.questions import FIND, SET, Meanwhile, adding, names
+from tests.processes import standing_still
 
 PATIENCE_SECONDS = 60
 
@@ -349,17 +348,9 @@ async def test_what_is_not_answered_in_time_is_not_asked_again(databases: object
 # --- a server that hangs ---------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def hanging(*connections: RawConnection) -> Iterator[None]:
+def hanging(*connections: RawConnection) -> AbstractContextManager[None]:
     """Let the server's side of some connections stand still."""
-    processes = [connection.get_server_pid() for connection in connections]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+    return standing_still(*(connection.get_server_pid() for connection in connections))
 
 
 async def test_a_pool_whose_server_hangs_is_closed_with_every_connection(

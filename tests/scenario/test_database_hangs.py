@@ -1,10 +1,8 @@
 """PostgreSQL hangs, and the server and the worker over it are stopped: they are gone in their time, and say why."""
 
-import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 
 from tests.chaos.workers import RunningWorker
 from tests.contract.databases import Cluster, cluster
-from tests.running import RunningServer
+from tests.processes import standing_still
+from tests.running import RunningServer, eventually
 from tests.scenario.drivers import WireDriver, authorization, variables
 from tests.scenario.images import Registry, SmallImage
 
@@ -21,9 +20,6 @@ NAME = "hangs"
 SHUTDOWN_SECONDS = 9
 A_LITTLE_SECONDS = 3
 """For a machine that is busy; less than the five seconds for which a worker gives back what it holds."""
-
-ARRIVAL_SECONDS = 1
-"""Until then the request waits for the database."""
 
 
 @pytest.fixture
@@ -37,16 +33,10 @@ def postgres() -> Iterator[Cluster]:
 def hanging(postgres: Cluster) -> Iterator[None]:
     """Let every process of a PostgreSQL stand still: it takes connections, and answers none."""
     first = int((postgres.data / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(first, signal.SIGSTOP)  # first: it must not start others
-    children = subprocess.run(["pgrep", "-P", str(first)], capture_output=True, text=True, check=True)
-    processes = [first, *map(int, children.stdout.split())]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+    with standing_still(first):  # which starts no others then
+        children = subprocess.run(["pgrep", "-P", str(first)], capture_output=True, text=True, check=True)
+        with standing_still(*map(int, children.stdout.split())):
+            yield
 
 
 def ask(server: RunningServer, authorization: str) -> socket.socket:
@@ -56,7 +46,17 @@ def ask(server: RunningServer, authorization: str) -> socket.socket:
         f"GET /v2/{NAME}/manifests/v1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
     )
     connection.sendall(head.encode())
+    eventually(lambda: has_read_everything(server.port, connection.getsockname()[1]))
     return connection
+
+
+def has_read_everything(port: int, client_port: int) -> bool:
+    """Tell whether a server has read what a client on this machine has sent it (proc_net_tcp(5): its receive queue)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if [int(each.rpartition(":")[2], 16) for each in (local, remote)] == [port, client_port]:
+            return int(queues.rpartition(":")[2], 16) == 0
+    return False
 
 
 @pytest.fixture
@@ -90,7 +90,6 @@ def test_programs_whose_database_hangs_stop_in_their_time_and_say_so(
     allowed = authorization(ecr)
     Registry(WireDriver(server), allowed, NAME).push(SmallImage.named("an image"), "v1")
     with hanging(postgres), ask(server, allowed):
-        time.sleep(ARRIVAL_SECONDS)
         server.process.send_signal(signal.SIGTERM)
         status = server.process.wait(SHUTDOWN_SECONDS + A_LITTLE_SECONDS)
         assert status == 0
