@@ -25,12 +25,7 @@ _TARGET = frozenset({"AliasName", "TargetKeyId"})
 _NONE: frozenset[str] = frozenset()
 
 
-def _row(
-    name: str,
-    requires: Requires,
-    handler: Handler,
-    needs: frozenset[str] = _NONE,
-) -> Row:
+def _row(name: str, requires: Requires, handler: Handler, needs: frozenset[str] = _NONE) -> Row:
     requires = requirements.within_account(requires)
     return Row(service="kms", name=name, requires=requires, needs=needs, handler=handler)
 
@@ -61,12 +56,7 @@ _KEYS = (
             }
         ),
     ),
-    _row(
-        "DescribeKey",
-        on_key("kms:DescribeKey", takes_alias=True),
-        keys.describe_key,
-        _KEY,
-    ),
+    _row("DescribeKey", on_key("kms:DescribeKey", takes_alias=True), keys.describe_key, _KEY),
     _row("ListKeys", on_everything("kms:ListKeys"), keys.list_keys),
     _key_row("EnableKey", keys.enable_key),
     _key_row("DisableKey", keys.disable_key),
