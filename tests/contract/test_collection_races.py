@@ -41,8 +41,8 @@ class Race(Shelf):
         return self.name(what).encode()
 
     async def begin(self) -> None:
-        """Make this order's repository; what an earlier order left behind would give collection more to do."""
-        await self.take()
+        """Make this order's repository; what an earlier order left behind would give all that follow more to do."""
+        await self.end()
         await self.open(self.name("app"))
         self.others.append(self.grant)
 
@@ -74,10 +74,10 @@ class Race(Shelf):
         return blob is not None and await self.read(blob) == content
 
     async def end(self) -> None:
-        """Delete every repository: then nothing at all is left."""
-        for grant in self.others:
+        """Delete every repository of the order: then nothing at all is left."""
+        while self.others:
             try:
-                await self.repositories.delete(grant, force=True)
+                await self.repositories.delete(self.others.pop(), force=True)
             except RepositoryNotFound:
                 continue
         await self.check_settled()

@@ -24,7 +24,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 QUIET = {"OPENECR_COLLECTION_INTERVAL_SECONDS": "3600"}
 """Little works beside the requests."""
 
-ROUNDS = 3
+ROUNDS = 5
 """What works beside them may still commit while a request is served. That can only add calls, so of several rounds the
 one with the fewest is what the request itself does."""
 

@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -46,6 +46,9 @@ READ_BYTES = 256 * 1024
 THREADS = 8
 _NICENESS = 5
 _SHARDS = 256
+_LISTED = 1000
+"""A turn of a thread lists so many, or a folder more."""
+
 _SPACE_SECONDS = 1.0
 _LOCATION = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _COPYING = ".copying"
@@ -138,8 +141,9 @@ class FileBlobStore:
 
     async def iterate(self) -> AsyncIterator[str]:
         """Stream every stored location."""
-        for shard in range(_SHARDS):
-            for name in await self._run(partial(_list, self._root / f"{shard:02x}")):
+        shards = iter(self._folders.values())
+        while names := await self._run(partial(_list, shards)):
+            for name in names:
                 yield name
 
     async def answers(self) -> bool:
@@ -370,8 +374,14 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _list(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
+def _list(folders: Iterator[Path]) -> list[str]:
+    """Go on until there is some to tell; there is none when the folders are at an end."""
+    names: list[str] = []
+    for folder in folders:
+        names += sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))
+        if len(names) >= _LISTED:
+            break
+    return names
 
 
 def _remove_copies(folder: Path, *, written_before: float) -> int:
