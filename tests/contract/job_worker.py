@@ -7,6 +7,7 @@ there is a file `NAME.go`, and leave a file `effect-NUMBER`.
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,4 +74,6 @@ async def work(where: str, folder: Path, log: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Tests that were begun in the background have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(work(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[2]) / f"{sys.argv[3]}.log"))
