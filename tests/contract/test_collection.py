@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table, delete
 
+from openecr.adapters.blobs.files import FileBlobStore
 from openecr.application.collection import Collection
 from openecr.application.images import PutRules
 from openecr.domain.accounts import KeyUse
@@ -264,6 +265,18 @@ async def test_bytes_that_could_not_be_removed_are_removed_later(
     await shelf.collection.collect()
 
     await shelf.check_settled()
+    await files.close()
+
+
+@pytest.mark.parametrize(("min_free_bytes", "is_urgent"), [(0, False), (2**60, True)], ids=["room", "none"])
+async def test_collection_is_urgent_where_uploads_have_no_room(
+    databases: Databases, tmp_path: Path, min_free_bytes: int, is_urgent: bool
+) -> None:
+    files = FileBlobStore(tmp_path / "blobs", min_free_bytes=min_free_bytes, min_free_ratio=0)
+    shelf = await Shelf(databases, tmp_path, files=files).open()
+
+    assert await shelf.collection.is_urgent() is is_urgent
+
     await files.close()
 
 

@@ -7,7 +7,7 @@ key that restricts. Grace only spares clients from uploading again what they wer
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from openecr.application.limits import Limits
-from openecr.domain.errors import Unavailable
+from openecr.domain.errors import StorageFull, Unavailable
 from openecr.ports.blobs import BlobStore
 from openecr.ports.clock import Clock
 from openecr.store import (
@@ -88,6 +88,14 @@ class Collection:
     def rare_steps(self) -> Mapping[str, Step]:
         """Return the steps that look at all of something and free little: worth running far less often."""
         return {"prune-pull-times": self.prune_pull_times, "prune-key-uses": self.prune_key_uses}
+
+    async def is_urgent(self) -> bool:
+        """Tell whether uploads are refused until there is room again."""
+        try:
+            await self._blobs.check_space()
+        except StorageFull:
+            return True
+        return False
 
     async def preview(self) -> Garbage:
         """Return what would go now."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TypeVar
 
+from openecr.application.pacing import rest_seconds
 from openecr.application.rewrapping import RewrapReport
 from openecr.application.scrubbing import Scrubbing, ScrubReport, resumed
 from openecr.application.sealing import Sealing, SealReport
@@ -37,13 +38,6 @@ _REWRAP_SECONDS = 7 * 24 * 3600
 """What an operator forgets to ask for after a rotation is done within a week."""
 
 
-_REST = 4
-_REST_MAX_SECONDS = 1.0
-"""After each step, work rests four times as long as that took, and a second at most: steps of up to a quarter of a
-second have a fifth of anything. With a third it raised the p99 of pulls beside it by more than a fifth; with a tenth
-bytes went too slowly from a disk that was nearly full."""
-
-
 def routines_of(parts: Parts) -> tuple[Routine, ...]:
     """Return what a process does for itself: it writes down what it has noted in its own memory."""
     audit = Routine(name="audit", run=parts.trail.flush, interval_seconds=_AUDIT_SECONDS)
@@ -61,7 +55,12 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     interval = parts.limits.collection_interval_seconds
     scrub_seconds = parts.limits.scrub_interval_seconds
     collection = (
-        Kind(name=name, run=_until_done(step), every_seconds=interval * factor, first_seconds=interval)
+        Kind(
+            name=name,
+            run=_until_done(step, parts.collection.is_urgent),
+            every_seconds=interval * factor,
+            first_seconds=interval,
+        )
         for steps, factor in ((parts.collection.steps, 1), (parts.collection.rare_steps, _RARE))
         for name, step in steps.items()
     )
@@ -113,16 +112,20 @@ def _sealing_kinds(sealing: Sealing | None) -> Iterator[Kind]:
         )
 
 
-def _until_done(step: Callable[[], Awaitable[int]]) -> Handler:
-    """Repeat a step that does a bounded piece and tells whether there may be more.
+async def _never() -> bool:
+    return False
 
-    It rests after each, so that requests which came meanwhile are answered before the next.
-    """
+
+def _until_done(
+    step: Callable[[], Awaitable[int]], is_urgent: Callable[[], Awaitable[bool]] = _never
+) -> Handler:
+    """Repeat a step that does a bounded piece and tells whether there may be more, with a rest after each."""
 
     async def handle(run: Run) -> None:
         began = time.monotonic()
         while not run.is_lost and await step():
-            await asyncio.sleep(min(_REST * (time.monotonic() - began), _REST_MAX_SECONDS))
+            took_seconds = time.monotonic() - began
+            await asyncio.sleep(rest_seconds(took_seconds, is_urgent=await is_urgent()))
             began = time.monotonic()
 
     return handle
