@@ -38,8 +38,9 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 # Images of Python often forbid it to keep what it compiled. Every server then compiles all libraries anew, which takes
-# longer than all else that a start does, and the tests start hundreds.
+# longer than all else that a start does, and the tests start hundreds. It is kept in here.
 unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/compiled
 
 .PHONY: help serve test check format-check lint types pyright imports unit format fuzz chaos test-s3-second test-every-order bench $(BENCHMARKS) tools clean
 

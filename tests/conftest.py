@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.requirements import NOT_APPLICABLE, everything_is_required
+
+_QUICK = Path(__file__).parent / "unit"
 
 settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile(
@@ -40,6 +43,12 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not reason.startswith(NOT_APPLICABLE):
         report.outcome = "failed"
         report.longrepr = f"Skipped where nothing may be skipped (OPENECR_REQUIRE_ALL=1): {reason}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the random order, but let the quick tests come last: no process has a long file for itself at the end."""
+    items.sort(key=lambda item: _QUICK in item.path.parents)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,6 @@
 """Collection takes what nobody needs, all of it, in bounded steps, on both databases."""
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from collections.abc import Collection as Group
 from functools import partial
@@ -20,6 +21,7 @@ from openecr.store.connections import ConstraintViolated
 from openecr.store.statements import Statement
 from openecr.store.tables import BLOBS, IMAGES, LINKS, REPOSITORIES, UPLOADS
 from openecr.testing.faults import FaultyBlobStore
+from tests.clients.images import MEBIBYTE
 from tests.contract.databases import Databases
 from tests.contract.galleries import index_of
 from tests.contract.shelves import (
@@ -35,6 +37,7 @@ from tests.contract.shelves import (
     chunks_of,
     digests_of,
 )
+from tests.disks import small_disk
 
 
 @pytest.fixture
@@ -268,16 +271,27 @@ async def test_bytes_that_could_not_be_removed_are_removed_later(
     await files.close()
 
 
-@pytest.mark.parametrize(("min_free_bytes", "is_urgent"), [(0, False), (2**60, True)], ids=["room", "none"])
-async def test_collection_is_urgent_where_uploads_have_no_room(
-    databases: Databases, tmp_path: Path, min_free_bytes: int, is_urgent: bool
+@pytest.mark.parametrize(("size_bytes", "is_urgent"), [(32 * MEBIBYTE, True), (256 * MEBIBYTE, False)])
+async def test_collection_is_urgent_where_uploads_have_hardly_any_room(
+    databases: Databases, tmp_path: Path, size_bytes: int, is_urgent: bool
 ) -> None:
-    files = FileBlobStore(tmp_path / "blobs", min_free_bytes=min_free_bytes, min_free_ratio=0)
-    shelf = await Shelf(databases, tmp_path, files=files).open()
+    with small_disk(tmp_path, size_bytes) as disk:
+        files = FileBlobStore(disk / "blobs", min_free_bytes=0, min_free_ratio=0)
 
-    assert await shelf.collection.is_urgent() is is_urgent
+        assert await Shelf(databases, tmp_path, files=files).collection.is_urgent() is is_urgent
 
-    await files.close()
+        await files.close()
+
+
+async def test_collection_goes_on_where_nobody_can_tell_how_much_room_there_is(
+    databases: Databases, tmp_path: Path
+) -> None:
+    shelf = Shelf(databases, tmp_path)
+    shutil.rmtree(tmp_path / "blobs")
+
+    assert await shelf.collection.is_urgent() is False
+
+    await shelf.files.close()
 
 
 async def test_a_whole_collection_begins_at_the_first_link(shelf: Shelf, small_steps: None) -> None:

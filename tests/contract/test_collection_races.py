@@ -1,6 +1,7 @@
 """Collection beside everything that may need what it takes, in every order of their calls, with no grace at all."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,12 @@ class Race(Shelf):
         super().__init__(databases, folder, database=database, limits=limits)
         self.orders = Orders()
         self.others: list[Grant] = []
+        self.kept: tuple[bytes, ...] = ()
+
+    async def keep_bystander(self) -> None:
+        """Push an image that has nothing to do with any order, and must stay whole beside all of them."""
+        await self.push_image("bystander's config", "bystander's layer", grant=await self.create("bystander"))
+        self.kept = (b"bystander's config", b"bystander's layer")
 
     def name(self, what: str) -> str:
         """Name this order's thing."""
@@ -41,7 +48,7 @@ class Race(Shelf):
         return self.name(what).encode()
 
     async def begin(self) -> None:
-        """Make this order's repository; what an earlier order left behind would give all that follow more to do."""
+        """End the order before, of which nothing may stay; make this one's repository."""
         await self.end()
         await self.open(self.name("app"))
         self.others.append(self.grant)
@@ -74,18 +81,17 @@ class Race(Shelf):
         return blob is not None and await self.read(blob) == content
 
     async def end(self) -> None:
-        """Delete every repository of the order: then nothing at all is left."""
+        """Delete every repository of the order: then nothing is left but the bystander."""
         while self.others:
-            try:
+            with suppress(RepositoryNotFound):
                 await self.repositories.delete(self.others.pop(), force=True)
-            except RepositoryNotFound:
-                continue
-        await self.check_settled()
+        await self.check_settled(*self.kept)
 
 
 @pytest.fixture
 async def race(databases: Databases, tmp_path: Path) -> AsyncIterator[Race]:
     race = Race(databases, tmp_path)
+    await race.keep_bystander()
     yield race
     await race.end()
     await race.files.close()

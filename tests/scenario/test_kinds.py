@@ -6,12 +6,15 @@ Over SQLite alone, whose files say all that is stored; over PostgreSQL workers a
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
+from openecr.application.collection import Collection, Step
 from openecr.jobs.worker import Kind, Run
 from openecr.server.jobs import kinds_of
 from tests.clients.images import digest_of
@@ -94,6 +97,39 @@ def test_what_is_interrupted_and_run_again_is_done_once(server: InProcessDriver)
     assert kept.call("GET", f"/blobs/{digest_of(image.layer)}").body == image.layer
     garbage = server.call(server.server.parts.collection.preview)
     assert (garbage.repositories, garbage.uploads, garbage.links) == (0, 0, 0)
+
+
+class OnceUrgent:
+    """A collection with one step, which has more to do once, and is asked whether that is urgent."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.rare_steps: dict[str, Step] = {}
+        self._left = [False, True]
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        return {"collect-blobs": self._step}
+
+    async def _step(self) -> bool:
+        return self._left.pop()
+
+    async def end_leftovers(self) -> int:
+        return 0
+
+    async def is_urgent(self) -> bool:
+        self.asked += 1
+        return True
+
+
+def test_before_a_collection_rests_it_is_asked_whether_that_is_urgent(server: InProcessDriver) -> None:
+    collection = OnceUrgent()
+    parts = replace(server.server.parts, collection=cast("Collection", collection))
+    (kind,) = (kind for kind in kinds_of(parts) if kind.name == "collect-blobs")
+
+    server.call(partial(attempt, server, kind, seconds=WHOLE_SECONDS))
+
+    assert collection.asked == 1
 
 
 def test_every_kind_is_in_the_table_of_the_architecture(server: InProcessDriver) -> None:

@@ -38,6 +38,9 @@ WINDOW_ROWS = 5_000
 DUE_ROWS = 20_000
 """As many locations are listed at a time as give each of the 256 folders of files several of them."""
 
+_ROOM_BYTES = 64 * 1024 * 1024
+"""With less room than this, layers begin to be refused."""
+
 PURGE = "purge-repositories"
 """The step, and the kind of job, that takes away what deleted repositories held."""
 
@@ -90,11 +93,13 @@ class Collection:
         return {"prune-pull-times": self.prune_pull_times, "prune-key-uses": self.prune_key_uses}
 
     async def is_urgent(self) -> bool:
-        """Tell whether uploads are refused until there is room again."""
+        """Tell whether uploads are refused for want of room, or soon will be."""
         try:
-            await self._blobs.check_space()
+            await self._blobs.check_space(_ROOM_BYTES)
         except StorageFull:
             return True
+        except Unavailable:  # work that needs no bytes goes on
+            return False
         return False
 
     async def preview(self) -> Garbage:

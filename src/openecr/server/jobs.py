@@ -54,21 +54,26 @@ def kinds_of(parts: Parts) -> tuple[Kind, ...]:
     """Return the kinds of jobs, each with how often it begins again."""
     interval = parts.limits.collection_interval_seconds
     scrub_seconds = parts.limits.scrub_interval_seconds
-    collection = (
+    collection = parts.collection
+    making_room = (
         Kind(
             name=name,
-            run=_until_done(step, parts.collection.is_urgent),
-            every_seconds=interval * factor,
+            run=_until_done(step, collection.is_urgent),
+            every_seconds=interval,
             first_seconds=interval,
         )
-        for steps, factor in ((parts.collection.steps, 1), (parts.collection.rare_steps, _RARE))
-        for name, step in steps.items()
+        for name, step in collection.steps.items()
+    )
+    pruning = (
+        Kind(name=name, run=_until_done(step), every_seconds=interval * _RARE, first_seconds=interval)
+        for name, step in collection.rare_steps.items()
     )
     return (
-        *collection,
+        *making_room,
+        *pruning,
         Kind(
             name="end-leftovers",
-            run=_alone(parts.collection.end_leftovers),
+            run=_alone(collection.end_leftovers),
             every_seconds=_DAY_SECONDS,
             first_seconds=_DAY_SECONDS,
         ),

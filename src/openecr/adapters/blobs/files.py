@@ -375,7 +375,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _list(folders: Iterator[Path]) -> list[str]:
-    """Go on until there is some to tell; there is none when the folders are at an end."""
+    """Return the names in the next folders, `_LISTED` at least; fewer, and then none, only where they are at an end."""
     names: list[str] = []
     for folder in folders:
         names += sorted(file.name for file in folder.iterdir() if _LOCATION.fullmatch(file.name))

@@ -88,6 +88,16 @@ async def test_only_a_location_of_ours_is_a_path(store: FileBlobStore, location:
         store.path(location)
 
 
+async def test_more_blobs_than_a_thread_lists_in_one_turn_are_all_told(
+    store: FileBlobStore, tmp_path: Path
+) -> None:
+    locations = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(2500)]
+    for location in locations:
+        (tmp_path / "blobs" / location[:2] / location).touch()
+
+    assert [location async for location in store.iterate()] == sorted(locations)
+
+
 async def test_strange_files_are_no_blobs(store: FileBlobStore, tmp_path: Path) -> None:
     (tmp_path / "blobs" / "lost+found").mkdir()
     (tmp_path / "blobs" / "ab" / "notes.txt").touch()
