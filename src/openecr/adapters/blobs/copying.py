@@ -58,7 +58,7 @@ async def copy_blobs(
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(copy_some())
-    except ExceptionGroup as failed:  # the first stands for what all of them met: a store that is away
+    except ExceptionGroup as failed:  # the first to fail ended the others
         raise failed.exceptions[0] from None
     return report
 
